@@ -1,0 +1,76 @@
+"""What the judge reads and what it says: frozen values, no I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Arm = Literal["stable", "canary"]
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A histogram: `le` are ascending upper bounds in milliseconds, `counts` has one bin more."""
+
+    le: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSample:
+    """What one arm did in one bucket."""
+
+    requests: int
+    errors: int
+    latency: Latency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One bucket of both arms: `at` is its start in seconds, `seconds` its length.
+
+    `warm` is False while instances of the canary are within their warm-up: the guard reads the bucket,
+    the comparison does not.
+    """
+
+    at: float
+    seconds: float
+    stable: ArmSample
+    canary: ArmSample
+    warm: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One test's running total against its bound, as a person may check it: `value` ≥ `bound` decides."""
+
+    test: str
+    """`errors`, `latency p50`, `latency p90`, `latency p99`, `combined`, `guard`, `pass`."""
+    value: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the judge says after the newest bucket.
+
+    `cause` is a short word: `errors`, `latency`, `combined`, `guard`, a rule's text, `proven`,
+    `starved`, `blind`, `undecided`. `ratio` is the anytime-valid confidence interval of canary errors to
+    stable errors (high may be infinite). `reason` is the arithmetic as a sentence:
+    `error ratio 6.1 [2.3, ∞) > 1`. `progress` is 0..1: evidence for failing, on a log scale, to its bound.
+    """
+
+    verdict: Verdict
+    cause: str
+    at: float
+    reason: str
+    evidence: tuple[Evidence, ...] = ()
+    ratio: tuple[float, float] | None = None
+    progress: float = 0.0
+    canary_requests: int = 0
+    canary_errors: int = 0
+    stable_requests: int = 0
+    stable_errors: int = 0
+    action: Literal["rollback", "pause", "notify", "scale"] = "rollback"
+    """What a failing rule asks for; the comparison and the guard always ask for a rollback."""

@@ -1,0 +1,4 @@
+"""What everything else stands on: errors, ids, the clock, durations, shares, versions.
+
+Nothing here imports anything else of Crossfade, and nothing here does I/O except `SystemClock`.
+"""
