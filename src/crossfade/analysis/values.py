@@ -68,7 +68,11 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     ratio: tuple[float, float] | None = None
     progress: float = 0.0
+    watched: float = 0.0
+    """Seconds of closed buckets, with data of both arms' source, since the stage began: what a stage's
+    length is measured in, so that neither a blind source nor a stepping clock ends a watch."""
     canary_requests: int = 0
+    """Totals since the rollout began (not only of the stage)."""
     canary_errors: int = 0
     stable_requests: int = 0
     stable_errors: int = 0

@@ -133,8 +133,9 @@ class Router(Protocol):
     async def apply(self, routes: Routes, *, fence: int) -> None:
         """Put `routes` in force at once and whole, repairing the router's own set-up where needed.
 
-        Raises `StaleFenceError`, changing nothing, when the router has accepted a higher fence.
-        Applying the same routes under the same fence again changes nothing.
+        Raises `StaleFenceError`, changing nothing, when the router has accepted a higher fence, or the
+        same fence with other routes (two writers that both believe to be next: the first one wins).
+        Applying the same routes under the same fence again only repairs what is missing.
         """
         ...
 
