@@ -7,59 +7,129 @@ basis points, ratios are plain numbers, sizes are bytes.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from crossfade.config.quantities import Duration, Ratio, Share, Size
-from crossfade.core.durations import FULL
+from crossfade.config.placeholders import names
+from crossfade.config.quantities import FROM_FILE, SHARE, Duration, Ratio, Share, Size
+from crossfade.config.rules import FORM, METRICS, parse_rule, read_bound, write_bound
+from crossfade.core.durations import FULL, format_duration
 
 Action = Literal["rollback", "pause", "notify", "scale"]
 ArmName = Literal["stable", "canary"]
 
 
+@dataclass(frozen=True, slots=True)
+class Shorthand:
+    """The one line that may stand for a whole section."""
+
+    examples: tuple[str, ...]
+    pattern: str
+    read: Callable[[str], dict[str, Any]]
+
+
+def _kind(*kinds: str) -> Shorthand:
+    """Let a bare kind stand for a section that needs nothing else."""
+    return Shorthand(kinds, f"^({'|'.join(kinds)})$", lambda kind: {"kind": kind})
+
+
 class Section(BaseModel):
     """A part of the file: frozen, with no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
+    shorthand: ClassVar[Shorthand | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_shorthand(cls, value: Any) -> Any:
+        return cls.shorthand.read(value) if cls.shorthand is not None and isinstance(value, str) else value
+
+
+def _holds(*allowed: str) -> AfterValidator:
+    """Check that a text can be handed to a process, and that its placeholders are known here."""
+
+    def check(text: str) -> str:
+        if "\0" in text:
+            msg = "a NUL byte cannot be handed to a process"
+            raise ValueError(msg)
+        for name in names(text):
+            if name not in allowed:
+                known = ", ".join(f"{{{each}}}" for each in allowed)
+                msg = f"{{{name}}} is not a placeholder here ({known}); write {{{{{name}}}}} for the text itself"
+                raise ValueError(msg)
+        return text
+
+    return AfterValidator(check)
+
+
+def _shares_named(query: str) -> str:
+    if not any(f"{{{name}}}" in query for name in ("arm", "version")):
+        msg = "this query holds neither {arm} nor {version}, so it would count both versions together"
+        raise ValueError(msg)
+    return query
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+"""The name of a component or an environment: it becomes part of ids, folders and cookies."""
+
+Argument = Annotated[str, _holds("port", "version", "instance")]
+Folder = Annotated[str, Field(min_length=1), _holds("version", "instance")]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
+VariableValue = Annotated[str, _holds("port", "version", "instance")]
+Query = Annotated[str, AfterValidator(_shares_named)]
 
 
 class Health(Section):
     """How a running instance is asked whether it works."""
 
-    path: str = Field("/healthz", pattern=r"^/", description="HTTP path; any 2xx or 3xx answer is healthy.")
-    interval: Duration = Field(1.0, gt=0, description="Time between two probes of one instance.")
-    timeout: Duration = Field(2.0, gt=0, description="How long an answer may take.")
-    failures: int = Field(3, ge=1, description="Consecutive failed probes that make an instance unhealthy.")
+    path: str = Field(default="/healthz", pattern=r"^/", description="HTTP path; any 2xx or 3xx answer is healthy.")
+    interval: Duration = Field(default=1.0, gt=0, description="Time between two probes of one instance.")
+    timeout: Duration = Field(default=2.0, gt=0, description="How long an answer may take.")
+    failures: int = Field(default=3, ge=1, description="Consecutive failed probes that make an instance unhealthy.")
 
 
 class Ready(Section):
     """When an instance may receive traffic."""
 
-    path: str | None = Field(None, description="HTTP path; the health path when absent.")
-    deadline: Duration = Field(60.0, gt=0, description="How long a new version may take to become ready.")
+    path: str | None = Field(default=None, description="HTTP path; the health path when absent.")
+    deadline: Duration = Field(default=60.0, gt=0, description="How long a new version may take to become ready.")
 
 
 class Drain(Section):
     """How an instance that no longer receives traffic is brought to its end."""
 
-    timeout: Duration = Field(30.0, ge=0, description="How long requests in flight may take to finish.")
-    grace: Duration = Field(10.0, ge=0, description="Time between TERM and KILL.")
+    timeout: Duration = Field(default=30.0, ge=0, description="How long requests in flight may take to finish.")
+    grace: Duration = Field(default=10.0, ge=0, description="Time between TERM and KILL.")
 
 
 class Logs(Section):
     """How much of what instances print is kept."""
 
-    max_size: Size = Field(10_000_000, ge=4096, description="Size at which a log file is rotated.")
-    keep: int = Field(5, ge=1, le=1000, description="Rotated files kept for each instance.")
+    max_size: Size = Field(default=10_000_000, ge=4096, description="Size at which a log file is rotated.")
+    keep: int = Field(default=5, ge=1, le=1000, description="Rotated files kept for each instance.")
 
 
 class VersionProof(Section):
     """How a running version proves which one it is, asked through the router."""
 
-    path: str = Field("/", pattern=r"^/", description="HTTP path that is asked.")
-    header: str | None = Field(None, description="Response header that holds the version.")
-    field: str | None = Field(None, description="Field of the JSON body that holds the version (dots go deeper).")
+    path: str = Field(default="/", pattern=r"^/", description="HTTP path that is asked.")
+    header: str | None = Field(default=None, description="Response header that holds the version.")
+    field: str | None = Field(
+        default=None, description="Field of the JSON body that holds the version (dots go deeper)."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -72,26 +142,41 @@ class VersionProof(Section):
 class Component(Section):
     """Something that is versioned and released."""
 
-    command: tuple[str, ...] = Field(
+    command: tuple[Argument, ...] = Field(
         min_length=1,
         description="Program and arguments. `{port}`, `{version}`, `{instance}` are replaced; no shell is involved.",
     )
-    directory: str = Field(".", description="Working directory, relative to the file; `{version}` is replaced.")
-    environment: dict[str, str] = Field(default_factory=dict, description="Environment variables; `{version}` and `{port}` are replaced.")
-    instances: int = Field(1, ge=1, le=12, description="Instances of a version that carries all of the traffic.")
-    health: Health = Health()
-    ready: Ready = Ready()
-    drain: Drain = Drain()
-    logs: Logs = Logs()
-    version_proof: VersionProof | None = Field(None, description="How a version proves itself; not asked when absent.")
+    directory: Folder = Field(
+        default=".", description="Working directory, relative to the file; `{version}`, `{instance}` are replaced."
+    )
+    environment: dict[VariableName, VariableValue] = Field(
+        default_factory=dict,
+        description="Environment variables; `{port}`, `{version}`, `{instance}` are replaced.",
+    )
+    instances: int = Field(
+        default=1, ge=1, le=12, description="Instances of a version that carries all of the traffic."
+    )
+    health: Health = Field(default=Health(), description="How a running instance is asked whether it works.")
+    ready: Ready = Field(default=Ready(), description="When an instance may receive traffic.")
+    drain: Drain = Field(default=Drain(), description="How an instance that no longer receives traffic is ended.")
+    logs: Logs = Field(default=Logs(), description="How much of what instances print is kept.")
+    version_proof: VersionProof | None = Field(
+        default=None, description="How a version proves itself; not asked when absent."
+    )
 
 
 class Sticky(Section):
     """What keeps a user on one side of a split while the weight grows."""
 
-    cookie: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]+$", description="Name of a bucket cookie that the router sets.")
-    header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]+$", description="Request header whose value is hashed (a user id).")
-    user_cookie: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]+$", description="The application's own cookie whose value is hashed.")
+    cookie: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_-]+$", description="Name of a bucket cookie that the router sets."
+    )
+    header: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9-]+$", description="Request header whose value is hashed (a user id)."
+    )
+    user_cookie: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_-]+$", description="The application's own cookie whose value is hashed."
+    )
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -104,47 +189,88 @@ class Sticky(Section):
 class ProcessRuntime(Section):
     """Instances are processes of this machine."""
 
-    kind: Literal["process"] = "process"
+    shorthand: ClassVar[Shorthand | None] = _kind("process")
+
+    kind: Literal["process"] = Field(default="process", description="The kind of runtime.")
 
 
 class CaddyRouter(Section):
     """Traffic goes through Caddy: our own child, or one that runs already."""
 
-    kind: Literal["caddy"] = "caddy"
-    listen: str = Field("127.0.0.1:8080", pattern=r"^[^\s]*:\d+$", description="Address that users reach, HOST:PORT.")
-    admin: str | None = Field(None, description="Admin API of an existing Caddy, such as http://127.0.0.1:2019; a managed Caddy is started when absent.")
-    sticky: Sticky | None = Field(None, description="Absent: every request is split on its own.")
-    override_header: str = Field("X-Canary", pattern=r"^[A-Za-z0-9-]+$", description="`always` sends a request to the canary, `never` to stable.")
+    shorthand: ClassVar[Shorthand | None] = _kind("caddy")
+
+    kind: Literal["caddy"] = Field(default="caddy", description="The kind of router.")
+    listen: str = Field(
+        default="127.0.0.1:8080", pattern=r"^[^\s]*:\d+$", description="Address that users reach, HOST:PORT."
+    )
+    admin: str | None = Field(
+        default=None,
+        description="Admin API of an existing Caddy, such as http://127.0.0.1:2019; a managed Caddy is started when absent.",
+    )
+    sticky: Sticky | None = Field(default=None, description="Absent: every request is split on its own.")
+    override_header: str = Field(
+        default="X-Canary",
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="`always` sends a request to the canary, `never` to stable.",
+    )
 
 
 class RouterMetrics(Section):
     """The router's own counts for each arm: no further system is needed."""
 
-    kind: Literal["router"] = "router"
+    kind: Literal["router"] = Field(default="router", description="The kind of metric source.")
 
 
 class PrometheusMetrics(Section):
     """Counts for each arm from an existing Prometheus."""
 
-    kind: Literal["prometheus"] = "prometheus"
+    kind: Literal["prometheus"] = Field(default="prometheus", description="The kind of metric source.")
     url: str = Field(pattern=r"^https?://", description="Base address of the server.")
-    requests: str = Field(description="Query for a counter of requests; `{arm}`, `{version}`, `{component}`, `{environment}` are replaced.")
-    errors: str = Field(description="Query for a counter of failed requests.")
-    latency: str | None = Field(None, description="Query for cumulative histogram buckets, by `le`, in seconds.")
-    timeout: Duration = Field(5.0, gt=0, description="How long a query may take.")
-    stale_after: Duration = Field(60.0, gt=0, description="Age of the newest sample from which the source counts as blind.")
-    bearer: str | None = Field(None, description="Name of the environment variable that holds a bearer token.")
+    requests: Query = Field(
+        description="Query for a counter of requests; `{arm}`, `{version}`, `{component}`, `{environment}` are replaced."
+    )
+    errors: Query = Field(description="Query for a counter of failed requests.")
+    latency: Query | None = Field(
+        default=None, description="Query for cumulative histogram buckets, by `le`, in seconds."
+    )
+    timeout: Duration = Field(default=5.0, gt=0, description="How long a query may take.")
+    stale_after: Duration = Field(
+        default=60.0, gt=0, description="Age of the newest sample from which the source counts as blind."
+    )
+    bearer: str | None = Field(default=None, description="Name of the environment variable that holds a bearer token.")
+
+
+_BOUND = "a percentage for error_rate (held as a ratio), a duration for percentiles (held in seconds), else a count"
 
 
 class Rule(Section):
     """An absolute rule, also written in one line: `error_rate > 1% over 5m -> rollback`."""
 
-    metric: str = Field(description="error_rate, p50, p90, p95, p99, requests, health_failures, or a metric of the source.")
-    arm: ArmName = Field("canary", description="The arm whose metric it is.")
-    above: float | None = Field(None, description="The rule fires above this (ratios and seconds as plain numbers).")
-    below: float | None = Field(None, description="The rule fires below this.")
-    over: Duration = Field(60.0, gt=0, description="The window that is judged.")
-    then: Action = Field("rollback", description="What is done when it fires.")
+    shorthand: ClassVar[Shorthand | None] = Shorthand(
+        (FORM, "p99 > 2s -> rollback", "stable.error_rate > 2% over 1m -> pause", "requests < 100 over 5m -> notify"),
+        r"^\s*([a-z]+\s*\.\s*)?[a-z0-9_]+\s*[<>]\s*\S+(\s+over\s+\S+)?\s*(->|→)\s*[a-z]+\s*$",
+        parse_rule,
+    )
+
+    metric: str = Field(description="error_rate, p50, p90, p95, p99, requests or health_failures.")
+    arm: ArmName = Field(default="canary", description="The arm whose metric it is.")
+    above: float | None = Field(default=None, description=f"The rule fires above this: {_BOUND}.")
+    below: float | None = Field(default=None, description=f"The rule fires below this: {_BOUND}.")
+    over: Duration = Field(default=60.0, gt=0, description="The window that is judged.")
+    then: Action = Field(default="rollback", description="What is done when it fires.")
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, metric: str) -> str:
+        if metric not in METRICS:
+            msg = f"{metric!r} is not a metric"
+            raise ValueError(msg)
+        return metric
+
+    @field_validator("above", "below", mode="before")
+    @classmethod
+    def _in_its_unit(cls, value: Any, info: ValidationInfo) -> Any:
+        return read_bound(info.data.get("metric", ""), value, units_required=info.context == FROM_FILE)
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
@@ -153,114 +279,186 @@ class Rule(Section):
             raise ValueError(msg)
         return self
 
+    def __str__(self) -> str:
+        """Write the rule in one line, as the file may have it."""
+        arm = "" if self.arm == "canary" else f"{self.arm}."
+        sign, bound = (">", self.above) if self.above is not None else ("<", self.below or 0.0)
+        over = format_duration(self.over)
+        return f"{arm}{self.metric} {sign} {write_bound(self.metric, bound)} over {over} -> {self.then}"
+
+
+Tolerated = Annotated[float, Field(ge=1)]
+
 
 class Judge(Section):
     """How the new version is compared with the old one."""
 
-    enabled: bool = Field(True, description="Off leaves only the absolute rules and the guard.")
-    units: Literal["requests", "users"] = Field("requests", description="`users` only where counted units are independent.")
-    bucket: Duration = Field(5.0, gt=0, description="Length of one bucket; at least twice the length of a burst of retries.")
-    alpha: float = Field(0.01, gt=0, lt=1, description="Greatest chance of a false rollback, over the whole rollout.")
-    tolerated_ratio: float = Field(1.0, ge=1, description="Ratio of error rates that is still accepted.")
-    error_weight: float = Field(0.7, gt=0, le=1, description="Share of the evidence budget for errors; latency gets the rest.")
-    latency: bool = Field(True, description="Compare latency as well, where the source has it.")
-    latency_ratios: tuple[float, float, float] = Field((1.25, 1.5, 2.0), description="Tolerated ratios above stable's p50, p90, p99.")
-    tolerance: Ratio = Field(0.01, gt=0, lt=1, description="Error rate of the canary below which the pass test lets it advance early.")
-    pass_alpha: float = Field(0.05, gt=0, lt=1, description="Greatest chance that a version above the tolerance passes.")
-    warmup: Duration = Field(20.0, ge=0, description="First seconds of new instances that are not compared; the guard stays on.")
-    guard_window: Duration = Field(10.0, gt=0, description="Window of the guard against a plain outage.")
-    guard_requests: int = Field(10, ge=1, description="Fewest canary requests in the guard's window.")
-    guard_share: Ratio = Field(0.5, gt=0, le=1, description="Share of failed canary requests from which the guard fires.")
-    min_requests: int = Field(100, ge=1, description="Fewest canary requests in a stage; below it the stage is starved.")
-    blind_after: Duration = Field(30.0, gt=0, description="Silence of the metric source from which the judge is blind.")
+    enabled: bool = Field(default=True, description="Off leaves only the absolute rules and the guard.")
+    units: Literal["requests", "users"] = Field(
+        default="requests", description="`users` only where counted units are independent."
+    )
+    bucket: Duration = Field(
+        default=5.0, gt=0, description="Length of one bucket; at least twice the length of a burst of retries."
+    )
+    alpha: float = Field(
+        default=0.01, gt=0, lt=1, description="Greatest chance of a false rollback, over the whole rollout."
+    )
+    tolerated_ratio: float = Field(default=1.0, ge=1, description="Ratio of error rates that is still accepted.")
+    error_weight: float = Field(
+        default=0.7, gt=0, le=1, description="Share of the evidence budget for errors; latency gets the rest."
+    )
+    latency: bool = Field(default=True, description="Compare latency as well, where the source has it.")
+    latency_ratios: tuple[Tolerated, Tolerated, Tolerated] = Field(
+        default=(1.25, 1.5, 2.0), description="Tolerated ratios above stable's p50, p90, p99."
+    )
+    tolerance: Ratio = Field(
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="Error rate of the canary below which the pass test lets it advance early.",
+    )
+    pass_alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="Greatest chance that a version above the tolerance passes."
+    )
+    warmup: Duration = Field(
+        default=20.0, ge=0, description="First seconds of new instances that are not compared; the guard stays on."
+    )
+    guard_window: Duration = Field(default=10.0, gt=0, description="Window of the guard against a plain outage.")
+    guard_requests: int = Field(default=10, ge=1, description="Fewest canary requests in the guard's window.")
+    guard_share: Ratio = Field(
+        default=0.5, gt=0, le=1, description="Share of failed canary requests from which the guard fires."
+    )
+    min_requests: int = Field(
+        default=100, ge=1, description="Fewest canary requests in a stage; below it the stage is starved."
+    )
+    blind_after: Duration = Field(
+        default=30.0, gt=0, description="Silence of the metric source from which the judge is blind."
+    )
 
 
 class Stage(Section):
     """One share of traffic and how long it is watched."""
 
+    shorthand: ClassVar[Shorthand | None] = Shorthand(SHARE.examples, SHARE.pattern, lambda weight: {"weight": weight})
+
     weight: Share = Field(ge=1, le=FULL, description="Share of traffic for the new version.")
-    watch: Duration | None = Field(None, ge=0, description="How long it is watched; the strategy's `watch` when absent.")
-    pause: bool = Field(False, description="Wait for a person (`crossfade promote`) before going on.")
+    watch: Duration | None = Field(
+        default=None, ge=0, description="How long it is watched; the strategy's `watch` when absent."
+    )
+    pause: bool = Field(default=False, description="Wait for a person (`crossfade promote`) before going on.")
 
 
 class Smoke(Section):
     """A request that the new version must answer before it gets traffic, and after the switch."""
 
-    path: str = Field("/", pattern=r"^/")
-    status: int = Field(200, ge=100, le=599)
-    contains: str | None = Field(None, description="Text that the body must contain.")
-    timeout: Duration = Field(5.0, gt=0)
+    path: str = Field(default="/", pattern=r"^/", description="HTTP path that is asked.")
+    status: int = Field(default=200, ge=100, le=599, description="Status that the answer must have.")
+    contains: str | None = Field(default=None, description="Text that the body must contain.")
+    timeout: Duration = Field(default=5.0, gt=0, description="How long the answer may take.")
 
 
 class _Strategy(Section):
-    smoke: tuple[Smoke, ...] = Field((), description="Requests that the new version must answer before it gets traffic.")
-    hold: Duration = Field(1800.0, ge=0, description="How long the previous version stays warm after 100 %.")
-    retry_limit: Duration = Field(600.0, gt=0, description="How long a step may fail to take hold before the rollout is held.")
+    smoke: tuple[Smoke, ...] = Field(
+        default=(), description="Requests that the new version must answer before it gets traffic."
+    )
+    hold: Duration = Field(default=1800.0, ge=0, description="How long the previous version stays warm after 100 %.")
+    retry_limit: Duration = Field(
+        default=600.0, gt=0, description="How long a step may fail to take hold before the rollout is held."
+    )
 
 
 class Direct(_Strategy):
     """Replace; when it fails, restore."""
 
-    kind: Literal["direct"] = "direct"
-    hold: Duration = Field(0.0, ge=0, description="How long the previous version stays warm after 100 %.")
+    kind: Literal["direct"] = Field(default="direct", description="The kind of strategy.")
+    hold: Duration = Field(default=0.0, ge=0, description="How long the previous version stays warm after 100 %.")
 
 
 class BlueGreen(_Strategy):
     """Start the new version beside the old one, switch at once, watch, return on a spike."""
 
-    kind: Literal["blue-green"] = "blue-green"
-    watch: Duration = Field(300.0, ge=0, description="How long the new version is watched after the switch.")
+    kind: Literal["blue-green"] = Field(default="blue-green", description="The kind of strategy.")
+    watch: Duration = Field(default=300.0, ge=0, description="How long the new version is watched after the switch.")
 
 
 class Canary(_Strategy):
     """Shift traffic in steps; each is judged."""
 
-    kind: Literal["canary"] = "canary"
+    kind: Literal["canary"] = Field(default="canary", description="The kind of strategy.")
     steps: tuple[Stage, ...] = Field(
-        (Stage(weight=500), Stage(weight=2500), Stage(weight=5000)),
+        default=(Stage(weight=500), Stage(weight=2500), Stage(weight=5000)),
         min_length=1,
-        description="Shares below 100 %, growing; a bare percentage is a stage with the strategy's `watch`.",
+        description="Growing shares; a bare percentage is a stage with the strategy's `watch`. 100 % always follows.",
     )
-    watch: Duration = Field(300.0, ge=0, description="How long each step is watched.")
-    final_watch: Duration = Field(1800.0, ge=0, description="How long 100 % is watched.")
-    adaptive: bool = Field(False, description="Advance as soon as the new version is proven good.")
-    min_watch: Duration = Field(30.0, ge=0, description="Adaptive: shortest time at a step.")
-    max_extension: Duration = Field(1800.0, ge=0, description="How long a step may wait for missing evidence before the rollout is held.")
+    watch: Duration = Field(default=300.0, ge=0, description="How long each step is watched.")
+    final_watch: Duration = Field(default=1800.0, ge=0, description="How long 100 % is watched.")
+    adaptive: bool = Field(default=False, description="Advance as soon as the new version is proven good.")
+    min_watch: Duration = Field(default=30.0, ge=0, description="Adaptive: shortest time at a step.")
+    max_extension: Duration = Field(
+        default=1800.0, ge=0, description="How long a step may wait for missing evidence before the rollout is held."
+    )
 
-    @model_validator(mode="after")
-    def _growing(self) -> Self:
-        weights = [stage.weight for stage in self.steps]
-        if any(later <= earlier for earlier, later in zip(weights, weights[1:], strict=False)):
+    @field_validator("steps")
+    @classmethod
+    def _grow_below_full(cls, steps: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        weights = [stage.weight for stage in steps]
+        if any(later <= earlier for earlier, later in itertools.pairwise(weights)):
             msg = "the weights of steps must grow"
             raise ValueError(msg)
-        return self
+        if weights[-1] < FULL:
+            return steps
+        if steps[-1] != Stage(weight=FULL):
+            msg = "100 % always comes last: how long it is watched is `final_watch`, and it cannot wait for a person"
+            raise ValueError(msg)
+        if len(steps) == 1:
+            msg = "a canary needs a step below 100 %; for a switch at once use the strategy blue-green"
+            raise ValueError(msg)
+        return steps[:-1]
 
 
-Strategy = Annotated[Direct | BlueGreen | Canary, Field(discriminator="kind")]
+def _bare(kind: Any) -> Any:
+    """Let a bare kind stand for its section."""
+    return {"kind": kind} if isinstance(kind, str) else kind
+
+
+Strategy = Annotated[
+    Annotated[Direct | BlueGreen | Canary, Field(discriminator="kind")],
+    BeforeValidator(_bare),
+    _kind("direct", "blue-green", "canary"),
+]
 Runtime = ProcessRuntime
 Router = CaddyRouter
-Metrics = Annotated[RouterMetrics | PrometheusMetrics, Field(discriminator="kind")]
+Metrics = Annotated[
+    Annotated[RouterMetrics | PrometheusMetrics, Field(discriminator="kind")],
+    BeforeValidator(_bare),
+    _kind("router"),
+]
 
 
 class Environment(Section):
     """Where releases run."""
 
-    runtime: Runtime = ProcessRuntime()
-    router: Router = CaddyRouter()
-    metrics: Metrics = RouterMetrics()
-    strategy: Strategy = Canary()
-    judge: Judge = Judge()
-    rules: tuple[Rule, ...] = ()
-    instances: int | None = Field(None, ge=1, le=12, description="Instances of each component here; the component's number when absent.")
-    variables: dict[str, str] = Field(default_factory=dict, description="Environment variables added to every component here.")
+    runtime: Runtime = Field(default=ProcessRuntime(), description="What runs the instances.")
+    router: Router = Field(default=CaddyRouter(), description="What carries the traffic.")
+    metrics: Metrics = Field(default=RouterMetrics(), description="Where the judge's counts come from.")
+    strategy: Strategy = Field(default=Canary(), description="How a new version gets its traffic.")
+    judge: Judge = Field(default=Judge(), description="How the new version is compared with the old one.")
+    rules: tuple[Rule, ...] = Field(default=(), description="Absolute rules beside the comparison.")
+    instances: int | None = Field(
+        default=None, ge=1, le=12, description="Instances of each component here; the component's number when absent."
+    )
+    variables: dict[VariableName, VariableValue] = Field(
+        default_factory=dict,
+        description="Environment variables added to every component here; they win over the component's own.",
+    )
 
 
 class Project(Section):
     """A whole `crossfade.yaml`."""
 
     project: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="Name of the project.")
-    components: dict[str, Component] = Field(min_length=1)
-    environments: dict[str, Environment] = Field(min_length=1)
+    components: dict[Name, Component] = Field(min_length=1, description="What is versioned and released, by name.")
+    environments: dict[Name, Environment] = Field(min_length=1, description="Where releases run, by name.")
 
 
 class Deployment(Section):

@@ -7,6 +7,7 @@ In a file a number without a unit is an error (`5` of what?): the loader validat
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
@@ -20,51 +21,131 @@ from crossfade.core.durations import (
     parse_size,
 )
 
-
 FROM_FILE = {"units": "required"}
 """Validation context of values that a person wrote."""
 
+_LONGEST = 10 * 365 * 86400.0
 
-def _from_text(parse: Callable[[str], Any], what: str) -> BeforeValidator:
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A kind of number with a unit: its name, an example of each way to write it, and its writer."""
+
+    name: str
+    examples: tuple[str, ...]
+    pattern: str
+    write: Callable[[Any], str]
+
+
+def _from_text(parse: Callable[[str], Any], quantity: Quantity) -> BeforeValidator:
+    expected = f"write a {quantity.name} such as {_either(quantity.examples)}"
+
     def convert(value: object, info: ValidationInfo) -> object:
         if isinstance(value, str):
             return parse(value)
         if info.context == FROM_FILE:
-            msg = f"{value!r} has no unit: {what}"
+            plain = isinstance(value, int | float) and not isinstance(value, bool)
+            msg = f"{value!r} has no unit: {expected}" if plain else f"this is not a {quantity.name}: {expected}"
             raise ValueError(msg)
         return value
 
     return BeforeValidator(convert)
 
 
+def _either(examples: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, (", ".join(examples[:-1]), examples[-1])))
+
+
+def _seconds(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds > _LONGEST:
+        msg = f"{text} is longer than ten years"
+        raise ValueError(msg)
+    if abs(seconds * 1000 - round(seconds * 1000)) > 1e-6 * max(1.0, seconds):
+        msg = f"{text} is finer than a millisecond"
+        raise ValueError(msg)
+    return seconds
+
+
+def _bytes(text: str) -> int:
+    try:
+        return parse_size(text)
+    except OverflowError:
+        msg = "this size is too large"
+        raise ValueError(msg) from None
+
+
+def write_ratio(ratio: float) -> str:
+    """A ratio as a percentage, exact enough to be read back.
+
+    >>> write_ratio(0.01), write_ratio(0.0005)
+    ('1 %', '0.05 %')
+    """
+    return f"{ratio * 100:.10f}".rstrip("0").rstrip(".") + " %"
+
+
+def write_size(size: int) -> str:
+    """Bytes in the largest unit that is exact.
+
+    >>> write_size(10_000_000), write_size(65536), write_size(4097)
+    ('10MB', '64KiB', '4097B')
+    """
+    for unit, factor in (
+        ("GB", 1000**3),
+        ("GiB", 1024**3),
+        ("MB", 1000**2),
+        ("MiB", 1024**2),
+        ("KB", 1000),
+        ("KiB", 1024),
+    ):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
+
+
+_PERCENT = r"^\s*\d+(\.\d+)?\s*%\s*$"
+DURATION = Quantity("duration", ("30s", "5m", "1h30m"), r"^(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$", format_duration)
+SHARE = Quantity("percentage", ("5%", "25%", "0.1%"), _PERCENT, format_share)
+RATIO = Quantity("percentage", ("1%", "0.05%"), _PERCENT, write_ratio)
+SIZE = Quantity("size", ("10MB", "64KiB"), r"^\d+(\.\d+)?\s*([kKmMgG][iI]?)?[bB]$", write_size)
+
+
+def _schema(quantity: Quantity) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": quantity.pattern, "examples": list(quantity.examples)})
+
+
 Duration = Annotated[
     float,
-    _from_text(parse_duration, "write a duration such as 30s, 5m or 1h30m"),
+    _from_text(_seconds, DURATION),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s", "5m", "1h30m"]}),
+    _schema(DURATION),
+    DURATION,
 ]
 """Seconds, written `30s`, `5m`, `1h30m`."""
 
 Share = Annotated[
     int,
-    _from_text(parse_share, "write a percentage such as 5%"),
+    _from_text(parse_share, SHARE),
     PlainSerializer(format_share, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["5%", "25%", "0.1%"]}),
+    _schema(SHARE),
+    SHARE,
 ]
 """A share of traffic in basis points, written `5%`."""
 
 Ratio = Annotated[
     float,
-    _from_text(parse_ratio, "write a percentage such as 1%"),
-    PlainSerializer(lambda ratio: f"{ratio * 100:.10g} %", return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["1%", "0.05%"]}),
+    _from_text(parse_ratio, RATIO),
+    PlainSerializer(write_ratio, return_type=str),
+    _schema(RATIO),
+    RATIO,
 ]
 """A plain ratio, written `1%` (0.01)."""
 
 Size = Annotated[
     int,
-    _from_text(parse_size, "write a size such as 10MB"),
-    PlainSerializer(lambda size: f"{size}B", return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*[kKmMgG]?i?[bB]$", "examples": ["10MB", "64KiB"]}),
+    _from_text(_bytes, SIZE),
+    PlainSerializer(write_size, return_type=str),
+    _schema(SIZE),
+    SIZE,
 ]
 """Bytes, written `10MB`."""
