@@ -1,0 +1,104 @@
+"""The heart: what follows from a rollout and one look at the world.
+
+`decide` takes in what has ended, obeys people, looks for harm, and walks on. It is pure: all time is an
+argument, so a day of rollout is a loop over numbers.
+"""
+
+from __future__ import annotations
+
+from crossfade.analysis.values import Finding
+from crossfade.core.durations import FULL, format_share
+from crossfade.rollouts.commands import obey
+from crossfade.rollouts.draft import Draft
+from crossfade.rollouts.rollout import Decision, Observed, Rollout, wanted_routes
+from crossfade.rollouts.walk import walk
+
+MOST_INSTANCES = 12
+"""How far a `scale` rule goes."""
+
+
+def decide(rollout: Rollout, observed: Observed, now: float) -> Decision:
+    """What becomes of `rollout` at `now`, seen `observed`.
+
+    The same arguments always give the same decision. A finished rollout never changes, except that it
+    answers commands (all of them with a refusal).
+    """
+    draft = Draft(rollout, observed, now)
+    draft.settle()
+    obey(draft)
+    if not draft.r.finished:
+        _count(draft)
+        _look_for_harm(draft)
+        _keep_routes(draft)
+        walk(draft)
+    return draft.decision()
+
+
+def _count(draft: Draft) -> None:
+    finding = draft.o.finding
+    if finding is not None:
+        draft.set(canary_requests=finding.canary_requests, canary_errors=finding.canary_errors)
+
+
+def _look_for_harm(draft: Draft) -> None:
+    """Turn back on a failing verdict or a dead version, in whatever state the rollout is."""
+    if draft.going_back or draft.r.share == 0:
+        return
+    finding = draft.o.finding
+    if finding is not None and finding.verdict == "fail":
+        _answer(draft, finding)
+    elif draft.r.noted:
+        draft.set(noted=())
+    dead = draft.o.instances is not None and draft.o.ready(draft.r.slot) == 0
+    if dead and draft.r.plan.previous is not None and draft.r.turned_at is None:
+        draft.turn("instances", f"no instance of {draft.r.plan.version} is ready: {_why_not_ready(draft)}")
+
+
+def _answer(draft: Draft, finding: Finding) -> None:
+    evidence = {
+        "cause": finding.cause,
+        "ratio": finding.ratio,
+        "evidence": [(e.test, e.value, e.bound) for e in finding.evidence],
+        "canary": (finding.canary_errors, finding.canary_requests),
+        "stable": (finding.stable_errors, finding.stable_requests),
+    }
+    if finding.action == "rollback" and draft.r.plan.previous is not None:
+        draft.turn(finding.cause, finding.reason, evidence=evidence)
+        return
+    if finding.cause in draft.r.noted:
+        return
+    draft.set(noted=(*draft.r.noted, finding.cause))
+    draft.record("rule.fired", finding.reason, action=finding.action, evidence=evidence)
+    if finding.action == "scale":
+        draft.set(new_instances=min(draft.r.new_instances + 1, MOST_INSTANCES))
+        draft.operate("start", draft.r.slot, version=draft.r.plan.version, count=draft.r.new_instances)
+    elif finding.action != "notify" and draft.r.status == "running":
+        draft.hold(finding.reason)
+
+
+def _why_not_ready(draft: Draft) -> str:
+    details = [f"{i.id} is {i.state}" + (f" ({i.detail})" if i.detail else "") for i in draft.o.in_slot(draft.r.slot)]
+    return "; ".join(details) or "none is there"
+
+
+def _keep_routes(draft: Draft) -> None:
+    """Repair what drifted: a router restarted empty, an instance that came or went.
+
+    Steps that move traffic do their own routing; before the first shift there is nothing to keep for
+    the new version, but the old one's routes are kept throughout.
+    """
+    step = draft.r.current
+    if step is not None and step.kind in ("shift", "stop-new", "stop-old"):
+        return
+    if draft.r.plan.previous is None and draft.r.share == 0:
+        return
+    view = draft.o.router
+    if view.reachable and view.routes == wanted_routes(draft.r, draft.o):
+        return
+    if draft.o.instances is None:
+        return
+    if draft.r.operation is None:
+        what = "has nothing for us" if view.routes is None else "differs"
+        state = f"the router {what}" if view.reachable else f"the router does not answer {view.detail}".rstrip()
+        draft.record("router.repair", f"{state}: setting {format_share(draft.r.share)} of {format_share(FULL)} again")
+    draft.route(urgent=draft.going_back)

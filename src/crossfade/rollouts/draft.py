@@ -1,0 +1,200 @@
+"""A decision in the making: the rollout as it becomes, with what is to be done and recorded.
+
+A draft lives inside one call of `decide` and never leaves it: outside, everything stays a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from crossfade.rollouts.rollout import (
+    Action,
+    Decision,
+    Event,
+    Observed,
+    Operation,
+    OperationKind,
+    Outcome,
+    Rollout,
+    wanted_routes,
+)
+from crossfade.rollouts.steps import reverse
+from crossfade.traffic.port import Slot
+
+_FIRST_BACKOFF = 0.25
+_LONGEST_BACKOFF = 15.0
+_LONGEST_BACKOFF_GOING_BACK = 2.0
+
+
+class Draft:
+    """The rollout `r` as it becomes at time `now`, seen `o`."""
+
+    def __init__(self, rollout: Rollout, observed: Observed, now: float) -> None:
+        self.r = rollout
+        self.o = observed
+        self.now = now
+        self._actions: list[Action] = []
+        self._events: list[Event] = []
+        self._wake_in = rollout.terms.tick
+        self.failed: Outcome | None = None
+        """How the current step's operation failed, where this look shows it."""
+
+    # -- state ---------------------------------------------------------------------------------------
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of the rollout."""
+        self.r = replace(self.r, **changes)
+
+    def record(self, kind: str, text: str, *, actor: str = "crossfade", **data: Any) -> None:
+        """Add a fact to the record."""
+        self._events.append(Event(kind, text, actor, data))
+
+    def look_again(self, seconds: float) -> None:
+        """Ask for the next look within `seconds`."""
+        self._wake_in = min(self._wake_in, max(seconds, 0.0))
+
+    def elapsed(self) -> float:
+        """Seconds since the step began; a clock that stepped back counts as none."""
+        return max(0.0, self.now - self.r.since)
+
+    @property
+    def going_back(self) -> bool:
+        """Whether the rollout has turned."""
+        return self.r.turned_at is not None
+
+    # -- turning points ------------------------------------------------------------------------------
+
+    def next_step(self, text: str = "") -> None:
+        """The current step is done."""
+        step = self.r.current
+        if step is not None:
+            self.record("step.done", text or step.describe(), step=self.r.step, seconds=round(self.elapsed(), 3))
+        self.set(step=self.r.step + 1, **self._fresh_step())
+
+    def jump(self, step: int) -> None:
+        """Go on at another step of the same way."""
+        self.set(step=step, **self._fresh_step())
+
+    def hold(self, reason: str) -> None:
+        """Stop going forward until a person decides."""
+        self.set(status="held", reason=reason, operation=None)
+        self.record("rollout.held", reason, step=self.r.step)
+
+    def turn(
+        self, cause: str, reason: str, *, actor: str = "crossfade", evidence: Mapping[str, Any] | None = None
+    ) -> None:
+        """Go back from here: whatever was under way is left behind, its outcome no longer matters."""
+        back = reverse(self.r.plan.steps[: self.r.step + 1])
+        self.set(
+            status="rolling-back",
+            back=back,
+            step=0,
+            turned_at=self.now,
+            cause=cause,
+            reason=reason,
+            **self._fresh_step(),
+        )
+        self.record(
+            "rollback.started", reason, actor=actor, cause=cause, share=self.r.share, evidence=dict(evidence or {})
+        )
+
+    def finish(self) -> None:
+        """The end of the way."""
+        status = "rolled-back" if self.going_back else "done"
+        self.set(status=status, finished_at=self.now, operation=None)
+        text = (
+            f"{self.r.plan.version} was taken back"
+            if self.going_back
+            else f"{self.r.plan.version} has all of the traffic"
+        )
+        self.record(
+            "rollout.finished",
+            text,
+            status=status,
+            canary_requests=self.r.canary_requests,
+            canary_errors=self.r.canary_errors,
+        )
+
+    def _fresh_step(self) -> dict[str, Any]:
+        return {
+            "since": self.now,
+            "operation": None,
+            "failures": 0,
+            "retry_at": 0.0,
+            "failing_since": None,
+            "waiting_since": None,
+            "confirmed": False,
+        }
+
+    # -- operations ----------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Take in how the operation under way has ended."""
+        operation = self.r.operation
+        outcome = self.o.outcomes.get(operation.id) if operation is not None else None
+        if operation is None or outcome is None:
+            return
+        self.set(operation=None)
+        if outcome.ok:
+            self.set(failures=0, retry_at=0.0, failing_since=None)
+            if operation.kind == "route":
+                self.set(confirmed=True)
+            return
+        self.failed = outcome
+        longest = _LONGEST_BACKOFF_GOING_BACK if self.going_back else _LONGEST_BACKOFF
+        pause = min(_FIRST_BACKOFF * 2 ** min(self.r.failures, 10), longest)
+        self.set(
+            failures=self.r.failures + 1,
+            retry_at=self.now + pause,
+            failing_since=self.now if self.r.failing_since is None else self.r.failing_since,
+        )
+        self.record("operation.failed", outcome.error, operation=operation.id, retry=outcome.retry)
+
+    def operate(self, kind: OperationKind, slot: Slot, *, version: str = "", count: int = 0) -> None:
+        """Have a side effect carried out, unless one is under way or has failed a moment ago."""
+        if self._must_wait():
+            return
+        self._issue(Action(self._operation_id(kind), kind, slot, version=version, count=count))
+
+    def route(self, *, proves: str = "", urgent: bool = False) -> None:
+        """Have the router told what is wanted now, under a new fence."""
+        if self._must_wait():
+            return
+        fence = max(self.r.fence, self.o.router.fence) + 1
+        self.set(fence=fence, confirmed=False)
+        routes = wanted_routes(self.r, self.o)
+        self._issue(
+            Action(
+                self._operation_id("route"),
+                "route",
+                self.r.slot,
+                routes=routes,
+                fence=fence,
+                proves=proves,
+                urgent=urgent,
+            )
+        )
+
+    def _must_wait(self) -> bool:
+        if self.r.operation is not None:
+            self.look_again(0.5)
+            return True
+        left = self.r.retry_at - self.now
+        if 0 < left <= _LONGEST_BACKOFF:  # a longer one means that the clock was set back
+            self.look_again(left)
+            return True
+        return False
+
+    def _operation_id(self, kind: OperationKind) -> str:
+        return f"{self.r.id}:{self.r.serial + 1}:{self.r.step}:{kind}"
+
+    def _issue(self, action: Action) -> None:
+        self.set(serial=self.r.serial + 1, operation=Operation(action.id, action.kind, self.now))
+        self._actions.append(action)
+        self.look_again(0.5)
+
+    def decision(self) -> Decision:
+        """The draft as a value."""
+        return Decision(self.r, tuple(self._actions), tuple(self._events), self.now + self._wake_in)

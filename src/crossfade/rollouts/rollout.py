@@ -1,0 +1,264 @@
+"""One rollout as it stands, what is observed around it, and what is decided: frozen values.
+
+All of them survive JSON (`ROLLOUT.dump_json`), because a rollout is a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from crossfade.analysis.values import Finding
+from crossfade.config.model import Deployment
+from crossfade.core.durations import FULL
+from crossfade.rollouts.plan import Plan
+from crossfade.rollouts.steps import Step
+from crossfade.runtimes.port import Instance
+from crossfade.traffic.port import RouterView, Routes, Slot, other
+
+Status = Literal["running", "paused", "held", "rolling-back", "done", "rolled-back"]
+Verb = Literal["pause", "resume", "promote", "promote-full", "abort", "rollback", "retry"]
+OperationKind = Literal["start", "stop", "route", "smoke"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The numbers of the config that decisions need: instances for each version, times in seconds."""
+
+    instances: int
+    ready_deadline: float
+    drain_timeout: float
+    retry_limit: float
+    tick: float
+    judged: bool
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Terms:
+        """The terms of a deployment."""
+        settings, workload = deployment.settings, deployment.workload
+        return cls(
+            instances=deployment.instances,
+            ready_deadline=workload.ready.deadline,
+            drain_timeout=workload.drain.timeout,
+            retry_limit=settings.strategy.retry_limit,
+            tick=settings.judge.bucket,
+            judged=settings.judge.enabled,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """The side effect that is under way: its id makes it start once, however often it is asked for."""
+
+    id: str
+    kind: OperationKind
+    issued_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A rollout between two ticks.
+
+    `slot` is the new version's; `share` the wanted share of the new version (basis points); `back` the
+    way back once it has turned (empty while it goes forward); `step` the index on the way it goes;
+    `since` when that step began. `fence` orders everything that the router is told. `serial` counts the
+    operations, so that each has an id of its own. `failures` counts failed tries of the current step.
+    """
+
+    id: str
+    plan: Plan
+    terms: Terms
+    slot: Slot
+    status: Status
+    created_at: float
+    since: float
+    fence: int
+    salt: int
+    step: int = 0
+    share: int = 0
+    back: tuple[Step, ...] = ()
+    serial: int = 0
+    operation: Operation | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+    failing_since: float | None = None
+    waiting_since: float | None = None
+    confirmed: bool = False
+    """The data plane has confirmed the newest routes."""
+    promoted: bool = False
+    """The new version has become the trusted one."""
+    new_instances: int = 0
+    old_instances: int = 0
+    cause: str = ""
+    reason: str = ""
+    commands: int = 0
+    """Serial number of the newest command that was answered."""
+    turned_at: float | None = None
+    """When it turned back."""
+    cleared_at: float | None = None
+    """When the data plane confirmed that the bad version gets nothing."""
+    finished_at: float | None = None
+    canary_requests: int = 0
+    canary_errors: int = 0
+    noted: tuple[str, ...] = ()
+    """Rules that have been told about already."""
+
+    @property
+    def finished(self) -> bool:
+        """A finished rollout never changes again."""
+        return self.status in ("done", "rolled-back")
+
+    @property
+    def way(self) -> tuple[Step, ...]:
+        """The steps that are being walked."""
+        return self.back if self.turned_at is not None else self.plan.steps
+
+    @property
+    def current(self) -> Step | None:
+        """The step under way; None at the end."""
+        return self.way[self.step] if self.step < len(self.way) else None
+
+    @property
+    def old(self) -> Slot:
+        """The previous version's slot."""
+        return other(self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a person asks of a rollout; `serial` grows with each, so that none is lost or done twice."""
+
+    serial: int
+    verb: Verb
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an operation ended. `retry` tells whether the same may succeed later."""
+
+    ok: bool
+    error: str = ""
+    retry: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world as it is at one tick.
+
+    `instances` is None when the runtime did not answer. `finding` is None when nothing has been judged
+    yet. `outcomes` holds finished operations by id; `commands` those not answered yet, oldest first.
+    """
+
+    instances: tuple[Instance, ...] | None
+    router: RouterView
+    finding: Finding | None = None
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    commands: tuple[Command, ...] = ()
+
+    def in_slot(self, slot: Slot) -> tuple[Instance, ...]:
+        """The instances of one slot."""
+        return tuple(i for i in self.instances or () if i.slot == slot)
+
+    def ready(self, slot: Slot) -> int:
+        """How many instances of `slot` may receive traffic."""
+        return sum(1 for i in self.in_slot(slot) if i.state == "ready")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One durable side effect, complete in itself.
+
+    `start` brings `count` instances of `version` into `slot`; `stop` ends those in `slot`; `route`
+    applies `routes` under `fence`, confirms them at the data plane, and where `proves` names a version
+    has it prove itself there; `smoke` asks the instances of `slot` directly. An `urgent` action is tried
+    before anything is written: traffic first.
+    """
+
+    id: str
+    kind: OperationKind
+    slot: Slot
+    version: str = ""
+    count: int = 0
+    routes: Routes | None = None
+    fence: int = 0
+    proves: str = ""
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact for the record: `kind` is dotted (`step.done`), `text` a sentence, `data` plain JSON."""
+
+    kind: str
+    text: str
+    actor: str = "crossfade"
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from one look: the new state, what to do, what to record, when to look again."""
+
+    rollout: Rollout
+    actions: tuple[Action, ...]
+    events: tuple[Event, ...]
+    wake_at: float
+
+
+def begin(rollout_id: str, plan: Plan, terms: Terms, *, slot: Slot, fence: int, salt: int, now: float) -> Rollout:
+    """A rollout that is about to take its first step; `fence` is the target's newest one."""
+    return Rollout(
+        id=rollout_id,
+        plan=plan,
+        terms=terms,
+        slot=slot,
+        status="running",
+        created_at=now,
+        since=now,
+        fence=fence,
+        salt=salt,
+        new_instances=terms.instances,
+        old_instances=terms.instances if plan.previous is not None else 0,
+    )
+
+
+def wanted_routes(rollout: Rollout, observed: Observed) -> Routes:
+    """What the router should be told now.
+
+    A slot is open from the new version's first shift until its instances are about to be stopped; an
+    open slot holds the ready instances, or all of them while none is ready, never nobody.
+    """
+    slots: dict[Slot, tuple[str, ...]] = {
+        slot: _addresses(observed, slot) if _is_open(rollout, slot) else () for slot in (rollout.slot, rollout.old)
+    }
+    new_is_trusted = rollout.plan.previous is None or (rollout.promoted and rollout.turned_at is None)
+    trusted = rollout.slot if new_is_trusted else rollout.old
+    green = rollout.share if rollout.slot == "green" else FULL - rollout.share
+    return Routes({"blue": slots["blue"], "green": slots["green"]}, green, trusted, rollout.salt)
+
+
+def _is_open(rollout: Rollout, slot: Slot) -> bool:
+    step = rollout.current
+    if slot == rollout.slot:
+        closing = step is not None and step.kind == "stop-new"
+        return (rollout.share > 0 or rollout.turned_at is not None) and not closing and rollout.status != "rolled-back"
+    closing = step is not None and step.kind == "stop-old"
+    return rollout.plan.previous is not None and not closing and rollout.status != "done"
+
+
+def _addresses(observed: Observed, slot: Slot) -> tuple[str, ...]:
+    there = [i for i in observed.in_slot(slot) if i.state != "gone" and i.address]
+    return tuple(i.address for i in there if i.state == "ready") or tuple(i.address for i in there)
+
+
+ROLLOUT: TypeAdapter[Rollout] = TypeAdapter(Rollout)
+"""Reads and writes a rollout as JSON."""
+ACTION: TypeAdapter[Action] = TypeAdapter(Action)
+"""Reads and writes an action as JSON."""
+OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+"""Reads and writes an outcome as JSON."""
