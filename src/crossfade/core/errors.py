@@ -10,13 +10,22 @@ class ExitCode(IntEnum):
     """What a `crossfade` process says when it ends; documented in `docs/reference/exit-codes.md`."""
 
     DONE = 0
+    """All that was asked for is done: the new version carries all traffic and the old one is drained; for a
+    question, it was answered."""
     INTERNAL = 1
+    """A fault of Crossfade itself. What stands at that moment stays; the same command may be run again."""
     BAD_INPUT = 2
+    """Something that a person wrote cannot be used: a file, an argument, a name. Nothing was changed."""
     ROLLED_BACK = 3
+    """The new version was taken back, by a verdict or by a person; the old one carries all traffic."""
     HELD = 4
+    """The rollout waits for a person: the weight stays where it is, and both versions run."""
     UNREACHABLE = 5
+    """Something that Crossfade talks to did not answer: a router, a database, a metric source."""
     TAMPERED = 6
+    """The audit record does not verify: something was changed, left out or put in another order."""
     INTERRUPTED = 130
+    """The command was interrupted (Ctrl-C). The rollout stays as recorded; the next command goes on with it."""
 
 
 class CrossfadeError(Exception):
@@ -34,9 +43,7 @@ class CrossfadeError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
 
-    def __init__(
-        self, code: str, what: str, *, where: str = "", next: str = "", retry: bool = False
-    ) -> None:
+    def __init__(self, code: str, what: str, *, where: str = "", next: str = "", retry: bool = False) -> None:
         super().__init__(what)
         self.code = code
         self.what = what
@@ -74,9 +81,7 @@ class UnreachableError(CrossfadeError):
 
     exit_code = ExitCode.UNREACHABLE
 
-    def __init__(
-        self, code: str, what: str, *, where: str = "", next: str = "", retry: bool = True
-    ) -> None:
+    def __init__(self, code: str, what: str, *, where: str = "", next: str = "", retry: bool = True) -> None:
         super().__init__(code, what, where=where, next=next, retry=retry)
 
 
