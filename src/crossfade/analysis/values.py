@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Arm = Literal["stable", "canary"]
@@ -16,6 +17,17 @@ class Latency:
     le: tuple[float, ...]
     counts: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.le) + 1:
+            msg = f"{len(self.le)} bounds need {len(self.le) + 1} counts, not {len(self.counts)}"
+            raise ValueError(msg)
+        if any(later <= earlier for earlier, later in pairwise(self.le)):
+            msg = "the bounds of a histogram must ascend"
+            raise ValueError(msg)
+        if any(count < 0 for count in self.counts):
+            msg = "a histogram's counts cannot be negative"
+            raise ValueError(msg)
+
 
 @dataclass(frozen=True, slots=True)
 class ArmSample:
@@ -24,6 +36,11 @@ class ArmSample:
     requests: int
     errors: int
     latency: Latency | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.errors <= self.requests:
+            msg = f"{self.errors} errors of {self.requests} requests cannot be"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
