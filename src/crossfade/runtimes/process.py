@@ -1,0 +1,346 @@
+"""The process runtime: an instance is a folder with a shim; Crossfade only reads and writes folders.
+
+    {state}/instances/{environment}/{component}/{slot}/
+        wanted.json   which version, how many: written before anything is launched
+        lock          held while somebody starts or stops in this slot
+        0/ 1/ …       one folder for each instance (see `shim.folder`)
+
+Whatever is killed whenever: what is wanted is on disk before it is done, a folder's shim holds its lock
+for life, and a late shim runs what the folder says by then. So `start` and `stop` may simply be called
+again, and `observe` is nothing but reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from crossfade.config.model import Deployment
+from crossfade.core.errors import CrossfadeError
+from crossfade.runtimes import leftovers
+from crossfade.runtimes.log_reading import read_logs
+from crossfade.runtimes.port import Instance, LogLine, Release
+from crossfade.runtimes.shim import folder as folders
+from crossfade.runtimes.shim.folder import Folder, read_json, write_json
+from crossfade.runtimes.specification import Restarts, check, inherited, specify
+from crossfade.traffic.port import SLOTS, Slot
+
+_SHIM = str(Path(__file__).with_name("shim") / "__main__.py")
+_MARGIN = 10.0
+"""Seconds beyond the grace time after which a shim that should have ended counts as hung."""
+_SILENT = 60.0
+"""Age of the last heartbeat (one every 5 s) from which a shim counts as hung."""
+_LAUNCH = 30.0
+"""Seconds that a shim may take until it runs, on a machine that is very busy."""
+
+
+class ProcessRuntime:
+    """The instances of one component in one environment, as processes of this machine.
+
+    `state` is the folder of the run state (`.crossfade`), `root` the folder that `directory` of a
+    component is relative to. `environ` is what instances inherit (Crossfade's own environment without
+    `CROSSFADE_*` and `DATABASE_URL` when None); `variables` are set on top, a component's own
+    `environment` on top of those.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: Path,
+        environment: str,
+        component: str,
+        root: Path,
+        variables: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        restarts: Restarts | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self._folder = Path(os.path.abspath(state)) / "instances" / environment / component  # noqa: PTH100 - resolve() would follow links
+        self._component = component
+        self._where = f"{component} in {environment}"
+        self._root = root
+        self._variables = dict(variables or {})
+        self._environ = inherited(os.environ if environ is None else environ)
+        self._restarts = restarts or Restarts()
+        self._host = host
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Self:
+        """The runtime that `deployment` describes."""
+        return cls(
+            state=Path(deployment.state),
+            environment=deployment.environment,
+            component=deployment.component,
+            root=Path(deployment.root),
+            variables=deployment.settings.variables,
+        )
+
+    async def observe(self) -> tuple[Instance, ...]:
+        """All instances of both slots, ordered by slot and index: reads two small files for each."""
+        return tuple(each for slot in SLOTS for each in self._observe_slot(slot))
+
+    async def start(self, slot: Slot, release: Release, count: int) -> None:
+        """Make `count` instances of `release` run in `slot`; adopts living ones, ends those beyond `count`.
+
+        Raises BadInputError when the command cannot run here, and CrossfadeError
+        `runtime.slot-occupied` when the slot holds another version.
+        """
+        specs = [self._specify(slot, release, index) for index in range(count)]
+        for spec in specs[:1]:
+            check(spec, self._environ)
+        async with self._locked(slot):
+            self._refuse_other_version(slot, release.version)
+            write_json(self._wanted_file(slot), {"format": 1, "version": release.version, "count": count})
+            for each in self._instances(slot)[count:]:
+                _ask_to_stop(each)
+            wanted = [self._instance(slot, index) for index in range(count)]
+            await self._await_end([each for each in wanted if Path(each.stop).exists()])
+            await self._launch_missing(list(zip(wanted, specs, strict=True)))
+
+    async def stop(self, slot: Slot) -> None:
+        """End every instance in `slot`: TERM, then KILL after the grace time; nothing is left behind."""
+        if not self._slot(slot).exists():
+            return
+        async with self._locked(slot):
+            wanted = read_json(self._wanted_file(slot)) or {}
+            write_json(self._wanted_file(slot), {"format": 1, "version": wanted.get("version", ""), "count": 0})
+            instances = self._instances(slot)
+            for each in instances:
+                _ask_to_stop(each)
+            await self._await_end(instances)
+
+    def logs(self, *, slot: Slot | None = None, lines: int = 100, follow: bool = False) -> AsyncIterator[LogLine]:
+        """The newest `lines` lines of each instance, oldest first, also of instances that have ended."""
+        slots = SLOTS if slot is None else (slot,)
+
+        def sources() -> dict[str, Path]:
+            return {
+                self._name(each, Path(one.path).name): Path(one.log) for each in slots for one in self._instances(each)
+            }
+
+        return read_logs(sources, lines=lines, follow=follow)
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def _slot(self, slot: Slot) -> Path:
+        return self._folder / slot
+
+    def _wanted_file(self, slot: Slot) -> str:
+        return str(self._slot(slot) / "wanted.json")
+
+    def _instance(self, slot: Slot, index: int) -> Folder:
+        return Folder(str(self._slot(slot) / str(index)))
+
+    def _instances(self, slot: Slot) -> list[Folder]:
+        """All folders that there are, by index, ended ones too."""
+        try:
+            names = os.listdir(self._slot(slot))  # noqa: PTH208 - on the path of every tick
+        except OSError:
+            return []
+        return [self._instance(slot, index) for index in sorted(int(name) for name in names if name.isdigit())]
+
+    def _name(self, slot: Slot, index: int | str) -> str:
+        return f"{self._component}-{slot}-{index}"
+
+    def _specify(self, slot: Slot, release: Release, index: int) -> dict[str, Any]:
+        return specify(
+            release,
+            name=self._name(slot, index),
+            root=self._root,
+            host=self._host,
+            variables=self._variables,
+            restarts=self._restarts,
+        )
+
+    # -- observe ---------------------------------------------------------------------------------
+
+    def _observe_slot(self, slot: Slot) -> list[Instance]:
+        wanted = read_json(self._wanted_file(slot)) or {}
+        count, version = int(wanted.get("count", 0)), str(wanted.get("version", ""))
+        indices = sorted({*range(count), *(int(Path(each.path).name) for each in self._instances(slot))})
+        seen = (self._observe(slot, index, version, wanted=index < count) for index in indices)
+        return [each for each in seen if each is not None]
+
+    def _observe(self, slot: Slot, index: int, version: str, *, wanted: bool) -> Instance | None:
+        folder = self._instance(slot, index)
+        held = folders.holder(folder)
+        if held is None and not wanted:
+            return None
+        state = _read_steadily(folder) or {}
+        pid, age = held or (0, 0.0)
+        fresh = held is not None and state.get("supervisor", {}).get("pid") == pid
+        seen = Instance(
+            id=self._name(slot, index),
+            slot=slot,
+            version=str(state.get("version") or version),
+            index=index,
+            state="gone" if held is None else "starting",
+            address=f"{self._host}:{state['port']}" if state.get("port") else "",
+            since=float(state.get("since", 0.0)),
+            restarts=int(state.get("restarts", 0)),
+            detail="its supervisor has ended without being told to" if state else "it has not been started yet",
+        )
+        if not fresh:
+            return seen
+        silent = age > _SILENT
+        return Instance(
+            id=seen.id,
+            slot=slot,
+            version=seen.version,
+            index=index,
+            state="unready" if silent and state["state"] == "ready" else _shown(state["state"]),
+            address=seen.address,
+            since=seen.since,
+            restarts=seen.restarts,
+            failures=int(state.get("failures", 0)),
+            pid=(state.get("command") or {}).get("pid"),
+            detail=f"its supervisor (process {pid}) has been silent for {age:.0f} s" if silent else state.get("detail", ""),
+        )
+
+    # -- start and stop --------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _locked(self, slot: Slot) -> AsyncIterator[None]:
+        """One starts or stops in a slot at a time, of all processes; the system lets go when one is killed."""
+        path = self._slot(slot)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                await asyncio.sleep(0.02)
+            try:
+                yield
+            except OSError as error:
+                raise self._unwritable(error) from error
+        finally:
+            os.close(handle)
+
+    def _unwritable(self, error: OSError) -> CrossfadeError:
+        return CrossfadeError(
+            "runtime.state-unwritable",
+            f"the state of {self._where} cannot be written: {error.strerror or error}",
+            where=str(error.filename or self._folder),
+            next="make room on the disk, or give this user the right to write there",
+            retry=True,
+        )
+
+    def _refuse_other_version(self, slot: Slot, version: str) -> None:
+        for each in self._observe_slot(slot):
+            if each.version != version:
+                raise CrossfadeError(
+                    "runtime.slot-occupied",
+                    f"slot {slot} of {self._where} holds {each.version}, so {version} cannot start there",
+                    where=f"{each.id} ({each.state})",
+                    next=f"stop slot {slot} first",
+                )
+
+    async def _launch_missing(self, wanted: list[tuple[Folder, dict[str, Any]]]) -> None:
+        deadline = time.monotonic() + _LAUNCH
+        while missing := [(folder, spec) for folder, spec in wanted if not _runs(folder, spec["version"])]:
+            if time.monotonic() > deadline:
+                raise CrossfadeError(
+                    "runtime.not-launched",
+                    f"the supervisor of {missing[0][1]['instance']} did not come up",
+                    where=missing[0][0].path,
+                    next="read supervisor.err in that folder",
+                    retry=True,
+                )
+            free = [(folder, spec) for folder, spec in missing if folders.holder(folder) is None]
+            await leftovers.end((folder for folder, _ in free), max((spec["grace"] for _, spec in free), default=0.0))
+            await asyncio.to_thread(self._launch, free)
+            if len(free) < len(missing):
+                await asyncio.sleep(0.02)
+
+    def _launch(self, missing: list[tuple[Folder, dict[str, Any]]]) -> None:
+        """Start a shim for each folder, side by side, and wait until each runs or says why not."""
+        begun = []
+        for folder, spec in missing:
+            Path(folder.path).mkdir(mode=0o700, exist_ok=True)
+            # In this order: a late shim of an earlier start reads the spec after it saw no `stop`.
+            write_json(folder.spec, spec)
+            Path(folder.stop).unlink(missing_ok=True)
+            begun.append(self._spawn(folder))
+        for process in begun:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=_LAUNCH)
+
+    def _spawn(self, folder: Folder) -> subprocess.Popen[bytes]:
+        with open(f"{folder.path}/supervisor.err", "wb") as errors:  # noqa: PTH123 - a path of the folder is text
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", _SHIM, folder.path],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd="/",
+                env=self._environ,
+                start_new_session=True,
+            )
+
+    async def _await_end(self, instances: list[Folder]) -> None:
+        """Wait until no shim lives in `instances`; end hung ones by force, then whatever was left."""
+        graces = [float((read_json(each.spec) or {}).get("grace", 0.0)) for each in instances]
+        deadline = time.monotonic() + max(graces, default=0.0) + _MARGIN
+        while living := [each for each in instances if folders.holder(each) is not None]:
+            if time.monotonic() > deadline:
+                for each in living:
+                    _kill_shim(each)
+            for each in living:
+                folders.wake(each)
+            await asyncio.sleep(0.02)
+        await leftovers.end(instances, max(graces, default=0.0))
+
+
+def _ask_to_stop(instance: Folder) -> None:
+    Path(instance.stop).touch(mode=0o600)
+    folders.wake(instance)
+
+
+def _runs(instance: Folder, version: str) -> bool:
+    """Whether a shim lives there and has taken up `version`."""
+    held = folders.holder(instance)
+    state = _read_steadily(instance) or {}
+    return (
+        held is not None
+        and state.get("supervisor", {}).get("pid") == held[0]
+        and state.get("version") == version
+        and state.get("state") not in ("stopping", "ended")
+    )
+
+
+def _read_steadily(instance: Folder) -> dict[str, Any] | None:
+    """`state.json`, read again when it was just being overwritten in place."""
+    for _ in range(3):
+        state = read_json(instance.state)
+        if state is not None or not Path(instance.state).exists():
+            return state
+    return None
+
+
+def _shown(state: str) -> Any:
+    return "stopping" if state == "ended" else state
+
+
+def _kill_shim(instance: Folder) -> None:
+    """KILL a shim that does not end: only the process that holds this folder's lock, proven by its command line."""
+    held = folders.holder(instance)
+    with contextlib.suppress(psutil.Error):
+        if held is not None and held[0]:
+            process = psutil.Process(held[0])
+            if process.cmdline()[-1:] == [instance.path] and folders.holder(instance) is not None:
+                process.kill()
