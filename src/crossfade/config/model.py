@@ -8,88 +8,28 @@ basis points, ratios are plain numbers, sizes are bytes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from crossfade.config.placeholders import names
 from crossfade.config.quantities import FROM_FILE, SHARE, Duration, Ratio, Share, Size
 from crossfade.config.rules import FORM, METRICS, parse_rule, read_bound, write_bound
+from crossfade.config.section import (
+    Argument,
+    Folder,
+    Name,
+    Query,
+    Section,
+    Shorthand,
+    VariableName,
+    VariableValue,
+    bare,
+    kinds,
+)
 from crossfade.core.durations import FULL, format_duration
 
 Action = Literal["rollback", "pause", "notify", "scale"]
 ArmName = Literal["stable", "canary"]
-
-
-@dataclass(frozen=True, slots=True)
-class Shorthand:
-    """The one line that may stand for a whole section."""
-
-    examples: tuple[str, ...]
-    pattern: str
-    read: Callable[[str], dict[str, Any]]
-
-
-def _kind(*kinds: str) -> Shorthand:
-    """Let a bare kind stand for a section that needs nothing else."""
-    return Shorthand(kinds, f"^({'|'.join(kinds)})$", lambda kind: {"kind": kind})
-
-
-class Section(BaseModel):
-    """A part of the file: frozen, with no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
-    shorthand: ClassVar[Shorthand | None] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_shorthand(cls, value: Any) -> Any:
-        return cls.shorthand.read(value) if cls.shorthand is not None and isinstance(value, str) else value
-
-
-def _holds(*allowed: str) -> AfterValidator:
-    """Check that a text can be handed to a process, and that its placeholders are known here."""
-
-    def check(text: str) -> str:
-        if "\0" in text:
-            msg = "a NUL byte cannot be handed to a process"
-            raise ValueError(msg)
-        for name in names(text):
-            if name not in allowed:
-                known = ", ".join(f"{{{each}}}" for each in allowed)
-                msg = f"{{{name}}} is not a placeholder here ({known}); write {{{{{name}}}}} for the text itself"
-                raise ValueError(msg)
-        return text
-
-    return AfterValidator(check)
-
-
-def _shares_named(query: str) -> str:
-    if not any(f"{{{name}}}" in query for name in ("arm", "version")):
-        msg = "this query holds neither {arm} nor {version}, so it would count both versions together"
-        raise ValueError(msg)
-    return query
-
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-"""The name of a component or an environment: it becomes part of ids, folders and cookies."""
-
-Argument = Annotated[str, _holds("port", "version", "instance")]
-Folder = Annotated[str, Field(min_length=1), _holds("version", "instance")]
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
-VariableValue = Annotated[str, _holds("port", "version", "instance")]
-Query = Annotated[str, AfterValidator(_shares_named)]
 
 
 class Health(Section):
@@ -189,7 +129,7 @@ class Sticky(Section):
 class ProcessRuntime(Section):
     """Instances are processes of this machine."""
 
-    shorthand: ClassVar[Shorthand | None] = _kind("process")
+    shorthand: ClassVar[Shorthand | None] = kinds("process")
 
     kind: Literal["process"] = Field(default="process", description="The kind of runtime.")
 
@@ -197,7 +137,7 @@ class ProcessRuntime(Section):
 class CaddyRouter(Section):
     """Traffic goes through Caddy: our own child, or one that runs already."""
 
-    shorthand: ClassVar[Shorthand | None] = _kind("caddy")
+    shorthand: ClassVar[Shorthand | None] = kinds("caddy")
 
     kind: Literal["caddy"] = Field(default="caddy", description="The kind of router.")
     listen: str = Field(
@@ -416,22 +356,17 @@ class Canary(_Strategy):
         return steps[:-1]
 
 
-def _bare(kind: Any) -> Any:
-    """Let a bare kind stand for its section."""
-    return {"kind": kind} if isinstance(kind, str) else kind
-
-
 Strategy = Annotated[
     Annotated[Direct | BlueGreen | Canary, Field(discriminator="kind")],
-    BeforeValidator(_bare),
-    _kind("direct", "blue-green", "canary"),
+    BeforeValidator(bare),
+    kinds("direct", "blue-green", "canary"),
 ]
 Runtime = ProcessRuntime
 Router = CaddyRouter
 Metrics = Annotated[
     Annotated[RouterMetrics | PrometheusMetrics, Field(discriminator="kind")],
-    BeforeValidator(_bare),
-    _kind("router"),
+    BeforeValidator(bare),
+    kinds("router"),
 ]
 
 

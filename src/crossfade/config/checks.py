@@ -1,0 +1,193 @@
+"""What no single key can know: whether the keys of a project fit one another. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from crossfade.config.faults import Path
+from crossfade.config.model import Canary, Environment, Project, RouterMetrics
+from crossfade.core.durations import format_duration
+
+_LAST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about keys together: `paths` are those that it is about, the first is where it is shown.
+
+    `fatal`: the file is not used; otherwise it is a warning.
+    """
+
+    code: str
+    paths: tuple[Path, ...]
+    what: str
+    hint: str
+    fatal: bool = True
+
+
+def remarks(project: Project) -> Iterator[Remark]:
+    """Everything about the project that does not fit together."""
+    yield from _listeners(project)
+    for name, component in project.components.items():
+        at: Path = ("components", name)
+        if component.drain.grace == 0:
+            yield Remark(
+                "config.no-grace",
+                ((*at, "drain", "grace"),),
+                "a grace of 0s kills an instance at the moment it is asked to end",
+                "give it time to close its connections, such as `grace: 10s`",
+                fatal=False,
+            )
+        if component.drain.timeout == 0:
+            yield Remark(
+                "config.no-drain",
+                ((*at, "drain", "timeout"),),
+                "a drain of 0s cuts off requests that are under way",
+                "give them time to finish, such as `timeout: 30s`",
+                fatal=False,
+            )
+        if component.health.timeout > component.ready.deadline:
+            yield Remark(
+                "config.health-timeout",
+                ((*at, "health", "timeout"), (*at, "ready", "deadline")),
+                f"one health probe may take {format_duration(component.health.timeout)}, longer than the whole"
+                f" deadline to become ready ({format_duration(component.ready.deadline)})",
+                "shorten `health.timeout` or lengthen `ready.deadline`",
+            )
+    for name, environment in project.environments.items():
+        yield from _judge(("environments", name), environment)
+        yield from _strategy(("environments", name), environment)
+        yield from _sticky(("environments", name), environment)
+
+
+def _listeners(project: Project) -> Iterator[Remark]:
+    taken: list[tuple[str, str, str]] = []
+    several = len(project.components) > 1
+    for name, environment in project.environments.items():
+        listen: Path = ("environments", name, "router", "listen")
+        host, _, port = environment.router.listen.rpartition(":")
+        if len(port) > 5 or int(port) > _LAST_PORT:  # noqa: PLR2004 - the digits of the last port
+            yield Remark("config.port", (listen,), f"there is no port {port[:20]}", f"ports end at {_LAST_PORT}")
+            continue
+        if several:
+            names = ", ".join(project.components)
+            yield Remark(
+                "config.shared-address",
+                (listen, ("components",)),
+                f"{environment.router.listen} would serve {len(project.components)} components ({names}):"
+                " one address serves one component",
+                "keep one component in this file, and give each of the others a file and an address of its own",
+            )
+        if int(port) == 0:
+            continue
+        for other, other_host, other_port in taken:
+            if int(other_port) == int(port) and _overlap(host, other_host):
+                yield Remark(
+                    "config.address-taken",
+                    (listen, ("environments", other, "router", "listen")),
+                    f"the environments {other} and {name} both listen on {environment.router.listen}",
+                    f'give each its own, such as `router: {{listen: "{host}:{min(int(port) + 1, _LAST_PORT)}"}}`',
+                )
+                break
+        taken.append((name, host, port))
+
+
+def _overlap(one: str, other: str) -> bool:
+    every = {"", "0.0.0.0", "[::]", "*"}  # noqa: S104 - compared, not bound
+    return one == other or one in every or other in every or {one, other} == {"localhost", "127.0.0.1"}
+
+
+def _judge(at: Path, environment: Environment) -> Iterator[Remark]:
+    judge = environment.judge
+    bucket = (*at, "judge", "bucket")
+    if judge.bucket != int(judge.bucket):
+        yield Remark(
+            "config.bucket",
+            (bucket,),
+            f"a bucket of {format_duration(judge.bucket)} is not made of whole seconds, in which requests are counted",
+            "write whole seconds, such as 5s",
+        )
+    if judge.guard_window < judge.bucket:
+        yield Remark(
+            "config.guard-window",
+            ((*at, "judge", "guard_window"), bucket),
+            f"the guard's window of {format_duration(judge.guard_window)} is shorter than a bucket"
+            f" ({format_duration(judge.bucket)}), so it would never see one",
+            f"write at least {format_duration(judge.bucket)}, better {format_duration(2 * judge.bucket)}",
+        )
+    if judge.blind_after < 2 * judge.bucket:
+        yield Remark(
+            "config.blind-after",
+            ((*at, "judge", "blind_after"), bucket),
+            f"the judge would count as blind after {format_duration(judge.blind_after)} of silence, and a bucket"
+            f" is only full after {format_duration(judge.bucket)}",
+            f"write at least {format_duration(2 * judge.bucket)}",
+        )
+    if judge.units == "users" and isinstance(environment.metrics, RouterMetrics):
+        yield Remark(
+            "config.units",
+            ((*at, "judge", "units"), (*at, "metrics")),
+            "the router counts requests, and one user's failures come in clumps: judged as independent"
+            " units they revert good versions",
+            "use `units: requests`, or a metric source that counts users",
+            fatal=False,
+        )
+    if not judge.enabled and not environment.rules:
+        yield Remark(
+            "config.unjudged",
+            ((*at, "judge", "enabled"), (*at, "rules")),
+            "with the comparison off and no rules, only a plain outage is noticed",
+            "add rules, such as `rules: [error_rate > 1% over 5m -> rollback]`",
+            fatal=False,
+        )
+    for index, rule in enumerate(environment.rules):
+        if rule.over < judge.bucket:
+            yield Remark(
+                "config.rule-window",
+                ((*at, "rules", index), bucket),
+                f"the window of {format_duration(rule.over)} is shorter than a bucket ({format_duration(judge.bucket)})",
+                f"write at least `over {format_duration(judge.bucket)}`",
+            )
+
+
+def _strategy(at: Path, environment: Environment) -> Iterator[Remark]:
+    strategy, warmup = environment.strategy, environment.judge.warmup
+    if not isinstance(strategy, Canary):
+        return
+    watch = (*at, "strategy", "watch")
+    for index, stage in enumerate(strategy.steps):
+        length = strategy.watch if stage.watch is None else stage.watch
+        step = (*at, "strategy", "steps", index, "watch") if stage.watch is not None else watch
+        if index == 0 and 0 < length <= warmup and not stage.pause:
+            yield Remark(
+                "config.warmup",
+                (step, (*at, "judge", "warmup"), (*at, "strategy", "steps")),
+                f"the first step lasts {format_duration(length)}, all of it within the warm-up of"
+                f" {format_duration(warmup)}: nothing would be compared",
+                "watch it for longer, or shorten `judge.warmup`",
+                fatal=False,
+            )
+        if strategy.adaptive and 0 < length < strategy.min_watch:
+            yield Remark(
+                "config.min-watch",
+                (step, (*at, "strategy", "min_watch")),
+                f"a step of {format_duration(length)} ends before `min_watch` ({format_duration(strategy.min_watch)}),"
+                " so it can never advance early",
+                "shorten `min_watch`, or watch for longer",
+                fatal=False,
+            )
+            if stage.watch is None:
+                break
+
+
+def _sticky(at: Path, environment: Environment) -> Iterator[Remark]:
+    sticky = environment.router.sticky
+    header = sticky.header if sticky is not None else None
+    if header is not None and header.lower() == environment.router.override_header.lower():
+        yield Remark(
+            "config.header-twice",
+            ((*at, "router", "sticky", "header"), (*at, "router", "override_header")),
+            f"`{header}` cannot both choose a side and name the user",
+            "use another header for one of the two",
+        )
