@@ -12,6 +12,7 @@ from crossfade.rollouts.commands import obey
 from crossfade.rollouts.draft import Draft
 from crossfade.rollouts.rollout import Decision, Observed, Rollout, wanted_routes
 from crossfade.rollouts.walk import walk
+from crossfade.traffic.port import Routes
 
 MOST_INSTANCES = 12
 """How far a `scale` rule goes."""
@@ -92,13 +93,29 @@ def _keep_routes(draft: Draft) -> None:
         return
     if draft.r.plan.previous is None and draft.r.share == 0:
         return
-    view = draft.o.router
-    if view.reachable and view.routes == wanted_routes(draft.r, draft.o):
-        return
     if draft.o.instances is None:
         return
-    if draft.r.operation is None:
-        what = "has nothing for us" if view.routes is None else "differs"
-        state = f"the router {what}" if view.reachable else f"the router does not answer {view.detail}".rstrip()
-        draft.record("router.repair", f"{state}: setting {format_share(draft.r.share)} of {format_share(FULL)} again")
+    view, wanted = draft.o.router, wanted_routes(draft.r, draft.o)
+    drift = _drift(view.routes, wanted) if view.reachable else f"the router does not answer {view.detail}".rstrip()
+    if not drift:
+        return
+    if draft.r.operation is None and not draft.r.failures:
+        draft.record(
+            "router.repair", f"{drift}: setting {format_share(draft.r.share)} for {draft.r.plan.version} again"
+        )
     draft.route(urgent=draft.going_back)
+
+
+def _drift(actual: Routes | None, wanted: Routes) -> str:
+    """What differs, as a sentence; the salt matters only while there is a split."""
+    if actual is None:
+        return "the router has nothing for us"
+    if actual.green != wanted.green:
+        return f"the router gives green {format_share(actual.green)} instead of {format_share(wanted.green)}"
+    if actual.upstreams != wanted.upstreams:
+        return "the instances have changed"
+    if actual.stable != wanted.stable:
+        return f"the trusted version is in {wanted.stable} now"
+    if actual.salt != wanted.salt and wanted.green not in (0, FULL):
+        return "the salt differs"
+    return ""

@@ -85,7 +85,7 @@ class Draft:
     def turn(
         self, cause: str, reason: str, *, actor: str = "crossfade", evidence: Mapping[str, Any] | None = None
     ) -> None:
-        """Go back from here: whatever was under way is left behind, its outcome no longer matters."""
+        """Go back from here, at once: what was under way is left behind."""
         back = reverse(self.r.plan.steps[: self.r.step + 1])
         self.set(
             status="rolling-back",
@@ -94,6 +94,7 @@ class Draft:
             turned_at=self.now,
             cause=cause,
             reason=reason,
+            left_behind=self.r.operation,
             **self._fresh_step(),
         )
         self.record(

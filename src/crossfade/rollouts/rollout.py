@@ -82,6 +82,8 @@ class Rollout:
     back: tuple[Step, ...] = ()
     serial: int = 0
     operation: Operation | None = None
+    left_behind: Operation | None = None
+    """What was under way when it turned: what it may still bring into being is waited for, and ended."""
     failures: int = 0
     retry_at: float = 0.0
     failing_since: float | None = None
@@ -110,6 +112,11 @@ class Rollout:
     def finished(self) -> bool:
         """A finished rollout never changes again."""
         return self.status in ("done", "rolled-back")
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """Ids of the operations whose outcome matters."""
+        return tuple(o.id for o in (self.operation, self.left_behind) if o is not None)
 
     @property
     def way(self) -> tuple[Step, ...]:

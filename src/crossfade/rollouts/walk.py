@@ -239,12 +239,17 @@ def _stopped(draft: Draft, slot: Slot) -> bool:
     view = draft.o.router
     if draft.o.instances is None:
         return False
-    if view.routes is not None and (view.routes.upstreams[slot] or not draft.r.confirmed):
+    if view.reachable and (view.routes is None or view.routes.upstreams[slot]):
         draft.route(urgent=draft.going_back)
         return False
+    if draft.r.left_behind is not None:
+        if draft.r.left_behind.id not in draft.o.outcomes:
+            draft.look_again(_SOON)
+            return False
+        draft.set(left_behind=None)
     if draft.o.in_slot(slot):
-        drained = view.in_flight.get(slot, 0) == 0 or draft.elapsed() > draft.r.terms.drain_timeout
-        if drained or not view.reachable:
+        drained = view.reachable and view.in_flight.get(slot, 0) == 0
+        if drained or draft.elapsed() > draft.r.terms.drain_timeout:
             draft.operate("stop", slot)
         draft.look_again(_SOON)
         return False
