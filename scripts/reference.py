@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crossfade.config.reference import reference_text
+from crossfade.config.schema import schema_text
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "crossfade"
 CODE = re.compile(r"[a-z]+(?:-[a-z]+)*\.[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -198,6 +201,8 @@ def exit_codes_page() -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/reference/configuration.md": reference_text,
+    "docs/reference/crossfade.schema.json": schema_text,
     "docs/reference/errors.md": errors_page,
     "docs/reference/exit-codes.md": exit_codes_page,
 }

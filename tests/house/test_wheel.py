@@ -1,0 +1,61 @@
+"""The wheel works when it is all there is: installed alone, in an empty environment, away from this folder."""
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import crossfade
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("wheel_script", ROOT / "scripts" / "wheel.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return load_script().build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """`crossfade` in an environment that holds the wheel and the locked run-time requirements alone."""
+    return load_script().install(wheel, tmp_path_factory.mktemp("empty") / "environment")
+
+
+def test_the_wheel_holds_every_file_and_nothing_else(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    files = (path for path in (ROOT / "src" / "crossfade").rglob("*") if path.is_file())
+    assert {path.relative_to(ROOT / "src").as_posix() for path in files if path.suffix != ".pyc"} <= names
+    assert "crossfade/py.typed" in names
+    assert [name for name in names if not name.startswith(("crossfade/", "crossfade-"))] == []
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+@pytest.mark.slow
+def test_the_command_works_from_the_wheel_alone(installed, tmp_path):
+    done = subprocess.run([installed, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert crossfade.__version__ in done.stdout
+
+
+@pytest.mark.slow
+def test_every_module_of_the_wheel_can_be_imported(installed, tmp_path):
+    script = (
+        "import importlib, pkgutil, crossfade\n"
+        "assert 'environment' in crossfade.__file__, crossfade.__file__\n"
+        "for found in pkgutil.walk_packages(crossfade.__path__, 'crossfade.'):\n"
+        "    if not found.name.startswith('crossfade.testing') and not found.name.endswith('__main__'):\n"
+        "        importlib.import_module(found.name)\n"
+    )
+    python = installed.with_name("python")
+    done = subprocess.run([python, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
