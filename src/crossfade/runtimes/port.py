@@ -66,8 +66,10 @@ class Runtime(Protocol):
         ...
 
     async def start(self, slot: Slot, release: Release, count: int) -> None:
-        """Make `count` instances of `release` run in `slot`: adopt what is there, start what is missing,
-        stop what is too much. Returns once they are launched; `observe` tells when they are ready.
+        """Make `count` instances of `release` run in `slot`.
+
+        Adopts what is there, starts what is missing, stops what is too much. Returns once they are
+        launched; `observe` tells when they are ready.
 
         Raises `CrossfadeError` when the slot still holds another version (it must be stopped first).
         """

@@ -29,7 +29,7 @@ from crossfade.config.model import Deployment
 from crossfade.core.errors import CrossfadeError
 from crossfade.runtimes import leftovers
 from crossfade.runtimes.log_reading import read_logs
-from crossfade.runtimes.port import Instance, LogLine, Release
+from crossfade.runtimes.port import Instance, LogLine, Release, State
 from crossfade.runtimes.shim import folder as folders
 from crossfade.runtimes.shim.folder import Folder, read_json, write_json
 from crossfade.runtimes.specification import Restarts, check, inherited, specify
@@ -87,7 +87,10 @@ class ProcessRuntime:
 
     async def observe(self) -> tuple[Instance, ...]:
         """All instances of both slots, ordered by slot and index: reads two small files for each."""
-        return tuple(each for slot in SLOTS for each in self._observe_slot(slot))
+        try:
+            return tuple(each for slot in SLOTS for each in self._observe_slot(slot))
+        except OSError as error:
+            raise self._inaccessible(error) from error
 
     async def start(self, slot: Slot, release: Release, count: int) -> None:
         """Make `count` instances of `release` run in `slot`; adopts living ones, ends those beyond `count`.
@@ -104,12 +107,12 @@ class ProcessRuntime:
             for each in self._instances(slot)[count:]:
                 _ask_to_stop(each)
             wanted = [self._instance(slot, index) for index in range(count)]
-            await self._await_end([each for each in wanted if Path(each.stop).exists()])
+            await self._await_end([each for each in wanted if _is_told_to_stop(each)])
             await self._launch_missing(list(zip(wanted, specs, strict=True)))
 
     async def stop(self, slot: Slot) -> None:
         """End every instance in `slot`: TERM, then KILL after the grace time; nothing is left behind."""
-        if not self._slot(slot).exists():
+        if not self._ever_used(slot):
             return
         async with self._locked(slot):
             wanted = read_json(self._wanted_file(slot)) or {}
@@ -162,6 +165,9 @@ class ProcessRuntime:
             restarts=self._restarts,
         )
 
+    def _ever_used(self, slot: Slot) -> bool:
+        return Path(self._wanted_file(slot)).exists()
+
     # -- observe ---------------------------------------------------------------------------------
 
     def _observe_slot(self, slot: Slot) -> list[Instance]:
@@ -176,35 +182,46 @@ class ProcessRuntime:
         held = folders.holder(folder)
         if held is None and not wanted:
             return None
-        state = _read_steadily(folder) or {}
         pid, age = held or (0, 0.0)
-        fresh = held is not None and state.get("supervisor", {}).get("pid") == pid
-        seen = Instance(
+        state = _read_steadily(folder)
+        if state is None or state["supervisor"]["pid"] != pid:
+            return self._unknown(slot, index, version, alive=held is not None, last=state)
+        silent = age > _SILENT
+        shown: State = "stopping" if state["state"] == "ended" else state["state"]
+        return Instance(
             id=self._name(slot, index),
             slot=slot,
-            version=str(state.get("version") or version),
+            version=state["version"],
             index=index,
-            state="gone" if held is None else "starting",
-            address=f"{self._host}:{state['port']}" if state.get("port") else "",
-            since=float(state.get("since", 0.0)),
-            restarts=int(state.get("restarts", 0)),
-            detail="its supervisor has ended without being told to" if state else "it has not been started yet",
+            state="unready" if silent and shown == "ready" else shown,
+            address=f"{self._host}:{state['port']}" if state["port"] else "",
+            since=state["since"],
+            restarts=state["restarts"],
+            failures=state["failures"],
+            pid=(state["command"] or {}).get("pid"),
+            detail=f"its supervisor (process {pid}) has been silent for {age:.0f} s" if silent else state["detail"],
         )
-        if not fresh:
-            return seen
-        silent = age > _SILENT
+
+    def _unknown(
+        self, slot: Slot, index: int, version: str, *, alive: bool, last: Mapping[str, Any] | None
+    ) -> Instance:
+        """An instance that should be there and of which nothing current is known; `last` is its last word."""
+        same = last is not None and last["version"] == version
+        known = last if last is not None and same else {}
+        detail = "its supervisor is starting"
+        if not alive:
+            detail = "its supervisor ended without being told to" if known else "it has not been launched"
+            detail += _last_words(self._instance(slot, index))
         return Instance(
-            id=seen.id,
+            id=self._name(slot, index),
             slot=slot,
-            version=seen.version,
+            version=version,
             index=index,
-            state="unready" if silent and state["state"] == "ready" else _shown(state["state"]),
-            address=seen.address,
-            since=seen.since,
-            restarts=seen.restarts,
-            failures=int(state.get("failures", 0)),
-            pid=(state.get("command") or {}).get("pid"),
-            detail=f"its supervisor (process {pid}) has been silent for {age:.0f} s" if silent else state.get("detail", ""),
+            state="starting" if alive else "gone",
+            address=f"{self._host}:{known['port']}" if known.get("port") else "",
+            since=known.get("since", 0.0),
+            restarts=known.get("restarts", 0),
+            detail=detail,
         )
 
     # -- start and stop --------------------------------------------------------------------------
@@ -217,7 +234,7 @@ class ProcessRuntime:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._inaccessible(error) from error
         try:
             while True:
                 with contextlib.suppress(BlockingIOError):
@@ -227,16 +244,16 @@ class ProcessRuntime:
             try:
                 yield
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise self._inaccessible(error) from error
         finally:
             os.close(handle)
 
-    def _unwritable(self, error: OSError) -> CrossfadeError:
+    def _inaccessible(self, error: OSError) -> CrossfadeError:
         return CrossfadeError(
-            "runtime.state-unwritable",
-            f"the state of {self._where} cannot be written: {error.strerror or error}",
+            "runtime.state-inaccessible",
+            f"the state of {self._where} cannot be read or written: {error.strerror or error}",
             where=str(error.filename or self._folder),
-            next="make room on the disk, or give this user the right to write there",
+            next="make room on the disk, or give this user the right to read and write there",
             retry=True,
         )
 
@@ -254,31 +271,34 @@ class ProcessRuntime:
         deadline = time.monotonic() + _LAUNCH
         while missing := [(folder, spec) for folder, spec in wanted if not _runs(folder, spec["version"])]:
             if time.monotonic() > deadline:
+                name, folder = missing[0][1]["instance"], missing[0][0]
                 raise CrossfadeError(
                     "runtime.not-launched",
-                    f"the supervisor of {missing[0][1]['instance']} did not come up",
-                    where=missing[0][0].path,
-                    next="read supervisor.err in that folder",
+                    f"the supervisor of {name} did not come up{_last_words(folder)}",
+                    where=folder.path,
+                    next="try again; when it stays, look at supervisor.err there",
                     retry=True,
                 )
-            free = [(folder, spec) for folder, spec in missing if folders.holder(folder) is None]
-            await leftovers.end((folder for folder, _ in free), max((spec["grace"] for _, spec in free), default=0.0))
-            await asyncio.to_thread(self._launch, free)
-            if len(free) < len(missing):
-                await asyncio.sleep(0.02)
+            await self._launch(missing)
+            await asyncio.sleep(0.005)
 
-    def _launch(self, missing: list[tuple[Folder, dict[str, Any]]]) -> None:
-        """Start a shim for each folder, side by side, and wait until each runs or says why not."""
-        begun = []
-        for folder, spec in missing:
-            Path(folder.path).mkdir(mode=0o700, exist_ok=True)
-            # In this order: a late shim of an earlier start reads the spec after it saw no `stop`.
-            write_json(folder.spec, spec)
-            Path(folder.stop).unlink(missing_ok=True)
-            begun.append(self._spawn(folder))
+    async def _launch(self, missing: list[tuple[Folder, dict[str, Any]]]) -> None:
+        """Start a shim in each folder where none lives, side by side, and hear from each."""
+        with contextlib.ExitStack() as claims:
+            mine = []
+            for folder, spec in missing:
+                claim = _claim(folder)
+                if claim is not None:
+                    claims.callback(os.close, claim)
+                    mine.append((folder, spec))
+            # While the lock is ours no late shim can start, so all that carries the marker is left over.
+            await leftovers.end([folder for folder, _ in mine], max((spec["grace"] for _, spec in mine), default=0.0))
+            for folder, spec in mine:
+                _write_spec(folder, spec)
+        # No await between here and the spawn: a cancelled start has launched all or none.
+        begun = [self._spawn(folder) for folder, _ in mine]
         for process in begun:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=_LAUNCH)
+            await asyncio.to_thread(_hear, process)
 
     def _spawn(self, folder: Folder) -> subprocess.Popen[bytes]:
         with open(f"{folder.path}/supervisor.err", "wb") as errors:  # noqa: PTH123 - a path of the folder is text
@@ -306,6 +326,39 @@ class ProcessRuntime:
         await leftovers.end(instances, max(graces, default=0.0))
 
 
+def _claim(instance: Folder) -> int | None:
+    """The instance's lock, signed by nobody; None when a shim lives there."""
+    Path(instance.path).mkdir(mode=0o700, exist_ok=True)
+    claim = folders.claim(instance)
+    if claim is not None:
+        folders.sign(claim, 0)
+    return claim
+
+
+def _write_spec(instance: Folder, spec: dict[str, Any]) -> None:
+    # In this order: a late shim of an earlier start reads the spec after it saw no `stop`.
+    write_json(instance.spec, spec)
+    Path(instance.stop).unlink(missing_ok=True)
+
+
+def _is_told_to_stop(instance: Folder) -> bool:
+    return Path(instance.stop).exists()
+
+
+def _hear(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a new shim runs or says why not; its first half ends then."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=_LAUNCH)
+
+
+def _last_words(instance: Folder) -> str:
+    """What a shim said before it ended in a way that it should not."""
+    with contextlib.suppress(OSError):
+        said = Path(instance.path, "supervisor.err").read_text("utf-8", "replace").strip()
+        return f": {said.splitlines()[-1][:300]}" if said else ""
+    return ""
+
+
 def _ask_to_stop(instance: Folder) -> None:
     Path(instance.stop).touch(mode=0o600)
     folders.wake(instance)
@@ -314,26 +367,22 @@ def _ask_to_stop(instance: Folder) -> None:
 def _runs(instance: Folder, version: str) -> bool:
     """Whether a shim lives there and has taken up `version`."""
     held = folders.holder(instance)
-    state = _read_steadily(instance) or {}
+    state = _read_steadily(instance)
     return (
         held is not None
-        and state.get("supervisor", {}).get("pid") == held[0]
-        and state.get("version") == version
-        and state.get("state") not in ("stopping", "ended")
+        and state is not None
+        and state["supervisor"]["pid"] == held[0]
+        and state["version"] == version
+        and state["state"] not in ("stopping", "ended")
     )
 
 
 def _read_steadily(instance: Folder) -> dict[str, Any] | None:
     """`state.json`, read again when it was just being overwritten in place."""
+    state = None
     for _ in range(3):
-        state = read_json(instance.state)
-        if state is not None or not Path(instance.state).exists():
-            return state
-    return None
-
-
-def _shown(state: str) -> Any:
-    return "stopping" if state == "ended" else state
+        state = state or read_json(instance.state)
+    return state
 
 
 def _kill_shim(instance: Folder) -> None:

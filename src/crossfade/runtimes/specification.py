@@ -52,7 +52,9 @@ def specify(
         try:
             return fill(text, values)
         except ValueError as error:
-            raise BadInputError("runtime.placeholder", f"{field}: {error}", where=name, next="correct it in crossfade.yaml") from error
+            raise BadInputError(
+                "runtime.placeholder", f"{field}: {error}", where=name, next="correct it in crossfade.yaml"
+            ) from error
 
     environment = {
         "PORT": PORT,

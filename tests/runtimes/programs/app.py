@@ -7,6 +7,8 @@ python app.py PORT [--ready-after S] [--never-ready] [--die-after S] [--exit COD
 file's text), `hang` (health never answers), `unready` (readiness answers 503).
 """
 
+# ruff: noqa: T201 - printing is what it is for
+
 from __future__ import annotations
 
 import argparse
@@ -22,7 +24,7 @@ from pathlib import Path
 SLEEP = "import time, signal, sys\nif sys.argv[1] == 'ignore': signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
 
 
-def arguments() -> argparse.Namespace:
+def arguments() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--never-ready", action="store_true")
@@ -34,10 +36,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--detach", action="store_true")
     parser.add_argument("--print-bytes", type=int, default=0)
     parser.add_argument("--file-switch", type=Path, default=Path("/nonexistent"))
-    return parser.parse_args()
+    parser.parse_args(namespace=ARGS)
 
 
-ARGS = arguments()
+ARGS = argparse.Namespace()
 BORN = time.monotonic()
 
 
@@ -53,13 +55,11 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(503, (switch / "sick").read_text())
         elif self.path == "/ready" and (switch / "unready").exists():
             self.answer(503, "not now")
-        elif self.path in ("/healthz", "/ready") and (
-            ARGS.never_ready or time.monotonic() - BORN < ARGS.ready_after
-        ):
+        elif self.path in ("/healthz", "/ready") and (ARGS.never_ready or time.monotonic() - BORN < ARGS.ready_after):
             self.answer(503, "warming up")
         else:
             version = os.environ.get("CROSSFADE_VERSION", "?")
-            self.answer(200, f"{version} {os.environ.get('GREETING', '')} {os.getpid()} {os.getcwd()}")
+            self.answer(200, f"{version} {os.environ.get('GREETING', '')} {os.getpid()} {Path.cwd()}")
 
     def answer(self, status: int, text: str) -> None:
         body = text.encode()
@@ -80,16 +80,24 @@ def print_much(size: int) -> None:
 
 
 def main() -> None:
+    arguments()
     print("hello from", os.environ.get("CROSSFADE_VERSION"), flush=True)
     print("a warning", file=sys.stderr, flush=True)
     if ARGS.ignore_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     mode = "ignore" if ARGS.ignore_term else "obey"
     for _ in range(ARGS.grandchildren):
-        subprocess.Popen([sys.executable, "-c", SLEEP, mode], start_new_session=ARGS.detach)  # noqa: S603 - ourselves
+        subprocess.Popen([sys.executable, "-c", SLEEP, mode], start_new_session=ARGS.detach)
     if ARGS.detach:
         # A daemon: its parent ends at once, so it hangs below nobody who knows it.
-        subprocess.run([sys.executable, "-c", f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}, {mode!r}], start_new_session=True)"], check=True)  # noqa: S603 - ourselves
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}, {mode!r}], start_new_session=True)",
+            ],
+            check=True,
+        )
     if ARGS.exit is not None:
         print("cannot reach the database", file=sys.stderr, flush=True)
         sys.exit(ARGS.exit)
@@ -100,4 +108,5 @@ def main() -> None:
     ThreadingHTTPServer(("127.0.0.1", ARGS.port), Handler).serve_forever()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """`python -I -S …/shim/__main__.py FOLDER`: leave the caller, then supervise the folder's instance."""
 
-# ruff: noqa: PTH - pathlib is too heavy for a process of which every instance has one
+# ruff: noqa: PTH100, PTH118, PTH120 - pathlib is too heavy for a process of which every instance has one
 
 import os
 import sys

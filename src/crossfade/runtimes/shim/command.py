@@ -5,8 +5,6 @@ below it, and the command is sent TERM when the shim dies (`PR_SET_PDEATHSIG`). 
 exists: what left the command's process group is found by the next start or stop only.
 """
 
-# ruff: noqa: PTH - pathlib is too heavy for a process of which every instance has one
-
 from __future__ import annotations
 
 import contextlib
@@ -53,7 +51,7 @@ class Command:
         shim = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(argv, directory, environment, out, err, report, shim)
+            _become(argv, directory, environment, out=out, err=err, report=report, shim=shim)
         for handle in (out, err, report):
             os.close(handle)
         with os.fdopen(failed, "rb") as reader:
@@ -126,7 +124,7 @@ def describe_end(status: int | None) -> str:
 
 def _pipe() -> tuple[int, int]:
     reader, writer = os.pipe()
-    os.set_blocking(reader, False)  # noqa: FBT003 - the standard library's signature
+    os.set_blocking(reader, False)
     if LINUX:
         # Room for a burst; the system may allow less.
         with contextlib.suppress(OSError):
@@ -135,7 +133,7 @@ def _pipe() -> tuple[int, int]:
 
 
 def _become(
-    argv: list[str], directory: str, environment: dict[str, str], out: int, err: int, report: int, shim: int
+    argv: list[str], directory: str, environment: dict[str, str], *, out: int, err: int, report: int, shim: int
 ) -> NoReturn:
     """In the forked child: turn into the command, or report why not and end."""
     about = argv[0]
@@ -152,7 +150,7 @@ def _become(
         about = directory
         os.chdir(directory)
         about = argv[0]
-        os.execvpe(argv[0], argv, environment)
+        os.execvpe(argv[0], argv, environment)  # noqa: S606 - no shell is what we want
     except OSError as error:
         os.write(report, f"{error.errno} {about}".encode())
     finally:

@@ -11,7 +11,7 @@
 Imported by the shim as well: standard library only, and only its light part.
 """
 
-# ruff: noqa: PTH - pathlib is too heavy for a process of which every instance has one
+# ruff: noqa: PTH104, PTH116, PTH120, PTH123, PTH208 - pathlib is too heavy for a process of which every instance has one
 
 from __future__ import annotations
 
@@ -61,11 +61,14 @@ class Folder:
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """The object in a file; None when there is none or it is being overwritten in place."""
+    """The object in a file; None when there is none or it is being overwritten in place.
+
+    Raises OSError when it may not be read.
+    """
     try:
         with open(path, "rb") as file:
             found = json.loads(file.read())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -147,10 +150,14 @@ def claim(folder: Folder, patience: float = 5.0) -> int | None:
         time.sleep(0.001 + os.getpid() % 7 / 1000)
 
 
-def sign(handle: int) -> None:
-    """Write who holds the lock into it, then the first heartbeat."""
+def sign(handle: int, pid: int) -> None:
+    """Write into the lock who holds it (0: nobody yet), with a first heartbeat.
+
+    Blanked before every launch: else the state that an earlier shim left would pass for the new one's
+    until that has written its own.
+    """
     with contextlib.suppress(OSError):
-        os.pwrite(handle, f"{os.getpid():<10}\n".encode(), 0)
+        os.pwrite(handle, f"{pid:<10}\n".encode(), 0)
     beat(handle)
 
 
@@ -165,11 +172,11 @@ def holder(folder: Folder) -> tuple[int, float] | None:
     """The pid of the living shim (0 while it has not signed yet) and the age of its heartbeat in seconds.
 
     None: no shim lives. The lock itself tells, not the pid, so a pid that was given away again cannot
-    deceive.
+    deceive. Raises OSError when the lock may not be read.
     """
     try:
         handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         try:

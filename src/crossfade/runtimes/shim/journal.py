@@ -7,7 +7,7 @@ When a line cannot be written (disk full, folder unwritable) it is dropped and c
 goes on; a line in the log says how many are missing as soon as there is room again.
 """
 
-# ruff: noqa: PTH - pathlib is too heavy for a process of which every instance has one
+# ruff: noqa: PTH103, PTH108, PTH208 - pathlib is too heavy for a process of which every instance has one
 
 from __future__ import annotations
 

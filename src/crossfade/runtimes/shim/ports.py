@@ -67,7 +67,7 @@ def is_free(host: str, number: int) -> bool:
 
 def _candidates() -> list[int]:
     try:
-        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:  # noqa: PTH - too heavy for the shim
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:  # noqa: PTH123 - too heavy for the shim
             high = int(file.read().split()[0])
     except (OSError, ValueError):
         high = 32_768

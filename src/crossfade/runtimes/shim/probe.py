@@ -27,7 +27,14 @@ class Probe:
     __slots__ = ("_done", "_ends", "_got", "_path", "_request", "_selector", "_socket", "_timeout")
 
     def __init__(
-        self, selector: selectors.BaseSelector, address: tuple[str, int], path: str, now: float, timeout: float, done: Callable[[bool, str], None]
+        self,
+        selector: selectors.BaseSelector,
+        address: tuple[str, int],
+        path: str,
+        *,
+        now: float,
+        timeout: float,
+        done: Callable[[bool, str], None],
     ) -> None:
         self._selector = selector
         self._path = path

@@ -1,6 +1,6 @@
 """The shim's loop: what happened → what is due → what is true now."""
 
-# ruff: noqa: PTH - pathlib is too heavy for a process of which every instance has one
+# ruff: noqa: PTH110 - pathlib is too heavy for a process of which every instance has one
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def main(path: str) -> None:
     if spec is None:
         _tell("stopped")
         return
-    sign(lock)
+    sign(lock, os.getpid())
     adopt_orphans()
     supervisor = Supervisor(folder, spec, lock)
     supervisor.write()
@@ -134,7 +134,7 @@ class Supervisor:
     def _listen(self) -> None:
         reader, writer = os.pipe()
         for handle in (reader, writer):
-            os.set_blocking(handle, False)  # noqa: FBT003 - the standard library's signature
+            os.set_blocking(handle, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, self._on_term)
@@ -198,7 +198,9 @@ class Supervisor:
                 self.journal.note(f"port {self.wanted_port} was taken by another program: moved to {self.port.number}")
             self.wanted_port = self.port.number
             command = Command(
-                [self._fill(each) for each in self.spec["argv"]], self._fill(self.spec["directory"]), self._environment()
+                [self._fill(each) for each in self.spec["argv"]],
+                self._fill(self.spec["directory"]),
+                self._environment(),
             )
         except OSError as error:
             self.ended(now, f"could not be started: {error.strerror}: {error.filename or ''}".rstrip(": "), ran=0.0)
@@ -273,15 +275,21 @@ class Supervisor:
         every = self.spec["health"]["interval"]
         track.due = now + (every if self.health.was_ready else min(every, _IMPATIENT))
 
+        over = False
+
         def done(ok: bool, text: str) -> None:  # noqa: FBT001 - the signature of a probe's end
             nonlocal over
             track.probe = None
             over = True
             track.heard(ok, text)
 
-        over = False
         probe = Probe(
-            self.selector, (self.spec["host"], self.port.number), track.path, now, self.spec["health"]["timeout"], done
+            self.selector,
+            (self.spec["host"], self.port.number),
+            track.path,
+            now=now,
+            timeout=self.spec["health"]["timeout"],
+            done=done,
         )
         track.probe = None if over else probe
 
@@ -405,4 +413,3 @@ class Supervisor:
         if self.journal.fault:
             parts.append(f"{self.journal.dropped} log lines could not be written: {self.journal.fault}")
         return "\n".join(part for part in parts if part)
-
