@@ -64,6 +64,8 @@ def remarks(project: Project) -> Iterator[Remark]:
 def _listeners(project: Project) -> Iterator[Remark]:
     taken: list[tuple[str, str, str]] = []
     several = len(project.components) > 1
+    used = {environment.router.listen.rpartition(":")[2] for environment in project.environments.values()}
+    free = next(str(port) for port in range(8080, _LAST_PORT) if str(port) not in used)
     for name, environment in project.environments.items():
         listen: Path = ("environments", name, "router", "listen")
         host, _, port = environment.router.listen.rpartition(":")
@@ -87,7 +89,7 @@ def _listeners(project: Project) -> Iterator[Remark]:
                     "config.address-taken",
                     (listen, ("environments", other, "router", "listen")),
                     f"the environments {other} and {name} both listen on {environment.router.listen}",
-                    f'give each its own, such as `router: {{listen: "{host}:{min(int(port) + 1, _LAST_PORT)}"}}`',
+                    f'give each its own, such as `router: {{listen: "{host}:{free}"}}`',
                 )
                 break
         taken.append((name, host, port))

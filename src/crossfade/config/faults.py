@@ -161,16 +161,13 @@ def mask(text: str) -> str:
 
 def _excerpt(source: str, mark: Mark) -> tuple[str, str]:
     """Cut a line to a width around its mark and draw the caret below."""
-    line = "".join(each if each.isprintable() else " " for each in source.rstrip())
-    start = min(mark.column - 1, len(line))
-    width = max(1, min(mark.width, len(line) - start))
-    before, marked, after = mask(line[:start]), mask(line[start : start + width]), line[start + width :]
-    if mask(line) != line and before + marked + after == line:
-        line = mask(line)
-        start = min(start, len(line) - 1)
-        before, marked, after = line[:start], line[start : start + width], line[start + width :]
-    indent = len(before) - len(before.lstrip())
-    before = before[indent:]
+    plain = "".join(each if each.isprintable() else " " for each in source.rstrip())
+    start, line = min(mark.column - 1, len(plain)), mask(plain)
+    if line != plain and line.endswith(plain[start:]):
+        start += len(line) - len(plain)
+    start = max(0, min(start, len(line) - 1))
+    end = start + max(1, min(mark.width, len(line) - start))
+    before, marked, after = line[:start].lstrip(), line[start:end], line[end:]
     if len(before) > _WIDEST // 2:
         before = "…" + before[-_WIDEST // 2 :]
     if len(marked) > _WIDEST:

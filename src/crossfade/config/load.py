@@ -87,7 +87,7 @@ def load_text(text: str, path: Path, *, file: str = NAME) -> LoadedProject:
             paths = {where for where, _ in new}
             if not paths:
                 break
-            broken |= paths
+            broken |= paths | {_target(tree, path) for path in paths if _target(tree, path)}
             tree = _without(tree, paths)
     if project is not None:
         for remark in remarks(project):
@@ -101,7 +101,8 @@ def load_text(text: str, path: Path, *, file: str = NAME) -> LoadedProject:
 def resolve(loaded: LoadedProject, component: str, environment: str, state: Path | None = None) -> Deployment:
     """All that rolling out `component` in `environment` needs; BadInputError names the nearest match.
 
-    `state` is the folder of the run state, by default `.crossfade` beside the file.
+    `state` is the folder of the run state, by default `.crossfade` beside the file. The workload's
+    variables hold those of the environment already.
     """
     project = loaded.project
     workload = _named("component", component, project.components, loaded.path)
@@ -113,7 +114,7 @@ def resolve(loaded: LoadedProject, component: str, environment: str, state: Path
         environment=environment,
         root=str(root),
         state=os.path.abspath(state if state is not None else root / ".crossfade"),  # noqa: PTH100 - as above
-        workload=workload,
+        workload=workload.model_copy(update={"environment": {**workload.environment, **settings.variables}}),
         instances=settings.instances if settings.instances is not None else workload.instances,
         settings=settings,
     )

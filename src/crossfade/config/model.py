@@ -44,7 +44,7 @@ class Health(Section):
 class Ready(Section):
     """When an instance may receive traffic."""
 
-    path: str | None = Field(default=None, description="HTTP path; the health path when absent.")
+    path: str | None = Field(default=None, pattern=r"^/", description="HTTP path; the health path when absent.")
     deadline: Duration = Field(default=60.0, gt=0, description="How long a new version may take to become ready.")
 
 
@@ -145,6 +145,7 @@ class CaddyRouter(Section):
     )
     admin: str | None = Field(
         default=None,
+        pattern=r"^https?://",
         description="Admin API of an existing Caddy, such as http://127.0.0.1:2019; a managed Caddy is started when absent.",
     )
     sticky: Sticky | None = Field(default=None, description="Absent: every request is split on its own.")

@@ -37,6 +37,7 @@ class _Complaint(NamedTuple):
     at: Point
     start: Point
     source: str
+    above: str
 
 
 def explain_syntax(error: YAMLError, lines: Sequence[str], file: str) -> Fault:
@@ -52,6 +53,7 @@ def explain_syntax(error: YAMLError, lines: Sequence[str], file: str) -> Fault:
         at,
         error.context_mark or at,
         lines[at.line] if at.line < len(lines) else "",
+        next((line for line in reversed(lines[: at.line]) if line.strip()), ""),
     )
     point, what, hint = _put(complaint)
     return place(lines, file, point, "config.syntax", what, hint=hint)
@@ -101,12 +103,12 @@ _AT_START = {"quoted scalar", "flow", "simple key"}
 
 
 def _put(complaint: _Complaint) -> tuple[Point, str, str]:
-    problem, context, at, start, source = complaint
+    problem, context, at, start, source, above = complaint
     if "\\t" in problem or re.match(r" *\t", source):
         tab = _Spot(at.line, len(source) - len(source.lstrip(" "))) if source.strip() else at
         return tab, "a tab is used for indentation", "YAML is indented by spaces: two for each level"
     if "mapping values are not allowed" in problem:
-        return at, *_colon(source, at.column)
+        return at, *_colon(source, above, at.column)
     if "cannot start any token" in problem:
         return at, f"a value cannot start with {source[at.column : at.column + 1]}", "put the value in quotes"
     for in_problem, in_context, what, hint in _WORDS:
@@ -115,10 +117,12 @@ def _put(complaint: _Complaint) -> tuple[Point, str, str]:
     return at, f"this is not valid YAML: {show(problem, 80) or 'it cannot be read'}", ""
 
 
-def _colon(source: str, column: int) -> tuple[str, str]:
+def _colon(source: str, above: str, column: int) -> tuple[str, str]:
     """Tell the two mistakes apart that a parser sees as a stray colon."""
     if re.search(r":\s+\S", source[:column]) or set(source[:column]) & {'"', "'"}:
         return "there is a second `: ` in this line", "put the value in quotes when it holds a colon"
+    if len(source) - len(source.lstrip()) <= len(above) - len(above.lstrip()):
+        return "the line above is not `key: value`", "write a colon and a space after its key"
     return (
         "this line is indented deeper than the one above, which has a value already",
         "align it with its neighbours, or write a key with a colon above it",
