@@ -38,6 +38,11 @@ class Ruling:
     reason: str
     value: float | None = None
 
+    @property
+    def bound(self) -> float:
+        """What the value is compared with."""
+        return (self.rule.above if self.rule.above is not None else self.rule.below) or 0.0
+
     def finding(self, at: float) -> Finding:
         """A fired rule as a finding: verdict `fail`, the rule's text as its cause, and the action it asks for."""
         return Finding("fail", self.text, at, self.reason, action=self.action, progress=1.0)
@@ -80,7 +85,6 @@ def evaluate(
     >>> ruling.action, ruling.reason
     ('rollback', 'canary error_rate 4% > 1% (4 of 100 requests in the last 5m)')
     """
-
     failures, named = health_failures or {}, metrics or {}
     return tuple(
         [_rule(rule, window, now, min_requests=min_requests, health_failures=failures, metrics=named) for rule in rules]
@@ -110,7 +114,7 @@ def _rule(
     elif rule.metric == "requests":
         measured = _requests(rule, inside)
     elif rule.metric == "error_rate" or rule.metric in QUANTILES:
-        measured = _of_requests(rule, _added([getattr(sample, rule.arm) for sample in inside]), min_requests)
+        measured = _of_requests(rule, added([getattr(sample, rule.arm) for sample in inside]), min_requests)
     else:
         measured = _named(rule, metrics, now)
     if isinstance(measured, _Unknown):
@@ -162,7 +166,7 @@ def _named(rule: Rule, metrics: Points, now: float) -> tuple[float, str] | _Unkn
     return math.fsum(points) / len(points), f"mean of {len(points)} in the last {format_duration(rule.over)}"
 
 
-def _added(arms: Sequence[ArmSample]) -> ArmSample:
+def added(arms: Sequence[ArmSample]) -> ArmSample:
     """The arm over several buckets; latency from those with the newest one's bounds."""
     histograms = [arm.latency for arm in arms if arm.latency is not None]
     latency = None
