@@ -123,7 +123,7 @@ def test_every_invalid_version_is_told_as_such(text):
         parse_version(text)
 
 
-@pytest.mark.parametrize(("low", "high"), itertools.combinations(map(parse_version, ORDER), 2))
+@pytest.mark.parametrize(("low", "high"), [*itertools.combinations(map(parse_version, ORDER), 2)])
 def test_precedence(low, high):
     assert low < high
     assert low <= high

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from crossfade.config.document import Document
 from crossfade.config.faults import Fault, Path, nearest, show, suggest
 from crossfade.config.model import Project, Stage
+from crossfade.config.placeholders import PlaceholderError
 from crossfade.config.rules import METRICS
 from crossfade.config.section import Section
 from crossfade.config.shape import Found, Place, kind_of, locate, walk
@@ -65,7 +66,7 @@ def _words(error: ErrorDetails, at: Found, document: Document) -> _Words:
     if kind in _BY_TYPE:
         return _BY_TYPE[kind](error, at)
     if kind == "value_error":
-        return _value(error)
+        return _hidden_value(error) if hidden else _value(error)
     if kind in (
         "string_type",
         "int_type",
@@ -165,16 +166,28 @@ def _literal(error: ErrorDetails, at: Found) -> _Words:
 
 
 def _value(error: ErrorDetails) -> _Words:
-    message = str(error.get("ctx", {}).get("error", error["msg"]))
-    if message.endswith(" is not a metric"):
-        return "config.unknown-metric", message, suggest(str(error["input"]), METRICS)
+    cause = error.get("ctx", {}).get("error")
+    message = str(cause or error["msg"])
     what, _, hint = message.partition(": ")
-    if "unit" in what or "placeholder" in what or hint.startswith("write"):
-        code = (
-            "config.unit" if "no unit" in what else "config.placeholder" if "placeholder" in message else "config.value"
-        )
-        return code, what, hint
-    return ("config.placeholder" if "placeholder" in message else "config.value"), message, ""
+    if isinstance(cause, PlaceholderError):
+        return "config.placeholder", what, hint
+    if what.endswith(" is not a metric"):
+        return "config.unknown-metric", what, suggest(str(error["input"]), METRICS)
+    if "no unit" in what:
+        return "config.unit", what, hint
+    return ("config.value", what, hint) if hint.startswith("write") else ("config.value", message, "")
+
+
+def _hidden_value(error: ErrorDetails) -> _Words:
+    """As `_value` for what may be a secret, as any part of it may: nothing is quoted."""
+    if not isinstance(error.get("ctx", {}).get("error"), PlaceholderError):
+        return _value(error)
+    what = "a brace in this value is neither part of a placeholder nor doubled"
+    return (
+        "config.placeholder",
+        what,
+        "there are {port}, {version}, {instance}; write {{ and }} for the braces themselves",
+    )
 
 
 def _type(kind: str, given: Any, at: Found, *, hidden: bool) -> _Words:

@@ -26,7 +26,7 @@ from crossfade.config.section import (
     bare,
     kinds,
 )
-from crossfade.core.durations import FULL, format_duration
+from crossfade.core.durations import FULL, format_duration, format_share
 
 Action = Literal["rollback", "pause", "notify", "scale"]
 ArmName = Literal["stable", "canary"]
@@ -343,9 +343,10 @@ class Canary(_Strategy):
     @classmethod
     def _grow_below_full(cls, steps: tuple[Stage, ...]) -> tuple[Stage, ...]:
         weights = [stage.weight for stage in steps]
-        if any(later <= earlier for earlier, later in itertools.pairwise(weights)):
-            msg = "the weights of steps must grow"
-            raise ValueError(msg)
+        for earlier, later in itertools.pairwise(weights):
+            if later <= earlier:
+                msg = f"the weights of steps must grow, and {format_share(later)} follows {format_share(earlier)}"
+                raise ValueError(msg)
         if weights[-1] < FULL:
             return steps
         if steps[-1] != Stage(weight=FULL):

@@ -9,12 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+
+class PlaceholderError(ValueError):
+    """A brace in a text that is neither a known placeholder nor doubled."""
+
+
 _TOKEN = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]")
 _NAME = re.compile(r"[a-z][a-z_]*")
 
 
 def names(text: str) -> tuple[str, ...]:
-    """The placeholders in `text`, each once, in order; ValueError for a brace that is neither.
+    """The placeholders in `text`, each once, in order; PlaceholderError for a brace that is neither.
 
     >>> names("serve --port {port} --as {version}-{port} {{literal}}")
     ('port', 'version')
@@ -27,7 +32,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def fill(text: str, values: Mapping[str, str | int]) -> str:
-    """`text` with its placeholders replaced; ValueError for an unknown one or a stray brace.
+    """`text` with its placeholders replaced; PlaceholderError for an unknown one or a stray brace.
 
     What is put in is never looked at again: a value may hold braces.
 
@@ -42,7 +47,7 @@ def fill(text: str, values: Mapping[str, str | int]) -> str:
         if name not in values:
             known = ", ".join(f"{{{each}}}" for each in values) or "none here"
             msg = f"{{{name}}} is not a placeholder ({known})"
-            raise ValueError(msg)
+            raise PlaceholderError(msg)
         return str(values[name])
 
     return _TOKEN.sub(replace, text)
@@ -52,10 +57,10 @@ def _name(match: re.Match[str], text: str) -> str:
     name = match.group("name")
     if name is None:
         msg = f"a single {match.group()} in {_excerpt(text, match.start())}: write {match.group() * 2} for the brace itself"
-        raise ValueError(msg)
+        raise PlaceholderError(msg)
     if _NAME.fullmatch(name) is None:
         msg = f"{_excerpt(match.group(), 0)} is not a placeholder: write {{{{ and }}}} for the braces themselves"
-        raise ValueError(msg)
+        raise PlaceholderError(msg)
     return name
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from crossfade.config.placeholders import names
+from crossfade.config.faults import nearest
+from crossfade.config.placeholders import PlaceholderError, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,14 @@ def holds(*allowed: str) -> AfterValidator:
             raise ValueError(msg)
         for name in names(text):
             if name not in allowed:
-                known = ", ".join(f"{{{each}}}" for each in allowed)
-                msg = f"{{{name}}} is not a placeholder here ({known}); write {{{{{name}}}}} for the text itself"
-                raise ValueError(msg)
+                meant, known = nearest(name, allowed), ", ".join(f"{{{each}}}" for each in allowed)
+                hint = (
+                    f"did you mean {{{meant}}}?"
+                    if meant
+                    else f"there are {known}; write {{{{{name}}}}} for the text itself"
+                )
+                msg = f"{{{name}}} is not a placeholder: {hint}"
+                raise PlaceholderError(msg)
         return text
 
     return AfterValidator(check)
