@@ -120,7 +120,7 @@ def _errors(rng: np.random.Generator, m: Counts, rate: NDArray[np.float64], clum
     if clump == 1:
         return np.asarray(rng.binomial(m, rate), dtype=np.int64)
     events = rng.binomial(m, rate / clump)
-    return np.minimum(m, events + rng.poisson(events * (clump - 1.0)))
+    return np.asarray(np.minimum(m, events + rng.poisson(events * (clump - 1.0))), dtype=np.int64)
 
 
 def _latencies(rng: np.random.Generator, m: Counts, sigma: float) -> Counts:
