@@ -176,6 +176,4 @@ class World:
         return self.routes.green if self.routes is not None else 0
 
 
-
-
 __all__ = ["TERMS", "World", "finding", "instance", "other"]

@@ -18,7 +18,9 @@ from crossfade.traffic.port import Slot, other
 VERBS: list[Verb] = ["pause", "resume", "promote", "promote-full", "abort", "rollback", "retry"]
 STRATEGIES = [
     Canary(watch=60.0, final_watch=60.0, hold=120.0, max_extension=120.0),
-    Canary(watch=60.0, final_watch=0.0, hold=0.0, adaptive=True, steps=(Stage(weight=10), Stage(weight=9990, pause=True))),
+    Canary(
+        watch=60.0, final_watch=0.0, hold=0.0, adaptive=True, steps=(Stage(weight=10), Stage(weight=9990, pause=True))
+    ),
     BlueGreen(watch=60.0, hold=90.0, smoke=(Smoke(path="/"),)),
     Direct(),
 ]
@@ -28,18 +30,36 @@ SLOTS: list[Slot] = ["blue", "green"]
 class AnyWorld(RuleBasedStateMachine):
     """Instances die, routers vanish, clocks step, actions are late or fail, people command."""
 
-    @initialize(strategy=st.sampled_from(STRATEGIES), first=st.booleans())
-    def begin(self, strategy, first):
+    @initialize(
+        strategy=st.sampled_from(STRATEGIES),
+        first=st.sampled_from([False, False, False, True]),
+        ticks=st.integers(0, 60),
+    )
+    def begin(self, strategy, first, ticks):
+        """A rollout that is some way along: trouble finds it at any step."""
         self.world = World(
             compile_plan(strategy, "api", "production", "1.1.0", previous=None if first else "1.0.0"), finding=finding()
         )
         self.answered: list[int] = []
-        self.ended = None
+        for _ in range(ticks):
+            self.world.now += 5.0
+            self._tick()
 
     @rule(seconds=st.sampled_from([0.0, 0.3, 5.0, 61.0]), times=st.integers(1, 12))
     def time_passes(self, seconds, times):
         for _ in range(times):
             self.world.now += seconds
+            self._tick()
+
+    @rule(times=st.integers(1, 30))
+    def all_is_well_for_a_while(self, times):
+        """Forward through several steps, so that trouble comes late as often as early."""
+        w = self.world
+        w.failing, w.router_up, w.automatic, w.becomes, w.finding = "", True, True, "ready", finding("pass", "proven")
+        w.carry_out_late()
+        self.everything_is_ready()
+        for _ in range(times):
+            w.now += 5.0
             self._tick()
 
     @rule(seconds=st.sampled_from([-7200.0, -3.0, 7200.0]))
@@ -66,7 +86,11 @@ class AnyWorld(RuleBasedStateMachine):
     def the_judge_fails(self, action):
         self.world.finding = finding("fail", "errors", action=action)
 
-    @rule(slot=st.sampled_from(SLOTS), index=st.integers(0, 3), state=st.sampled_from(["ready", "unready", "gone", "backing-off"]))
+    @rule(
+        slot=st.sampled_from(SLOTS),
+        index=st.integers(0, 3),
+        state=st.sampled_from(["ready", "unready", "gone", "backing-off"]),
+    )
     def an_instance_changes(self, slot, index, state):
         self.world.set_state(slot, index, state)
 
@@ -161,6 +185,8 @@ class AnyWorld(RuleBasedStateMachine):
         w = getattr(self, "world", None)
         if w is not None and w.rollout.status == "rolled-back" and w.routes is not None:
             assert w.routes.weight(w.rollout.slot) == 0
+        if w is not None and w.rollout.status == "rolled-back":
+            assert w.instances[w.rollout.slot] == [], "an instance was leaked"
         if w is not None and w.rollout.turned_at is not None and w.rollout.plan.previous is not None:
             carried = len([i for i in w.decisions[-1][1].in_slot(other(w.rollout.slot)) if i.state == "ready"])
             if carried >= w.rollout.old_instances:
