@@ -1,0 +1,43 @@
+"""What Crossfade remembers: rollouts, who may look at them now, and the record of what was done.
+
+Every method of `Store` is one transaction on SQLite or PostgreSQL; all SQL stands in `queries`.
+
+    store = Store.open("sqlite:///state.db")            # or postgresql://…; migrates where needed
+    store.put_release("api", "1.1.0", workload, digest)
+    store.create(rollout, deployment, "ada", events)    # one active rollout for each target
+
+    store.take_place()                                  # SQLite: one engine for each file
+    while store.wait_for_work(timeout=1.0) or True:     # returns at once when somebody asks something
+        for claim in store.claim("worker-1", limit=100, lease=5.0):
+            ...                                         # observe, decide
+        store.write([Turn(rollout, claim.lease_fence, wake_at, actions=…, events=…, seen=…, samples=…, target=…)])
+    store.leave("worker-1")
+
+    store.command(rollout_id, "pause", "ada", "lunch")  # never lost: what wakes a rollout during a look
+    store.finish_action(action_id, Outcome(ok=True))    # keeps it due at once; the first outcome stays
+    store.wanted_actions()                              # the outbox: what is still to be carried out
+
+    store.rollouts(active=True); store.rollout(rollout_id); store.target("api", "production")
+    store.events(after=120); store.wait_for_events(after=120, timeout=1.0)
+    store.samples(rollout_id); store.verify_audit(anchor=Head(120, "ab…"))
+    store.heartbeat("worker-1", "executor-1"); store.workers(); store.now(); store.close()
+
+A claim is a lease with a fence: a worker that was too slow writes nothing. `write` gives the lease back.
+"""
+
+from crossfade.store.audit import AuditRow, Fault, Head, Verification
+from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WorkerRow
+from crossfade.store.store import Store
+
+__all__ = [
+    "AuditRow",
+    "Claim",
+    "Fault",
+    "Head",
+    "RolloutRow",
+    "Store",
+    "Target",
+    "Turn",
+    "Verification",
+    "WorkerRow",
+]

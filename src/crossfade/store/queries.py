@@ -1,0 +1,426 @@
+"""All SQL of Crossfade: one function per question, each within a transaction of the caller.
+
+Locks are always taken in this order, so that nobody waits in a circle: actions, schedule (by id),
+rollouts, targets (by name), the head of the audit chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from crossfade.store.audit import AuditRow, Head
+from crossfade.store.tables import (
+    actions,
+    audit,
+    audit_head,
+    commands,
+    looks,
+    releases,
+    rollouts,
+    samples,
+    schedule,
+    targets,
+    workers,
+)
+
+Row = sa.RowMapping
+Values = dict[str, Any]
+
+AT_ONCE = 0.0
+"""A `next_at` that is due whatever the clock does."""
+
+
+def _upsert(connection: sa.Connection, table: sa.Table) -> Any:
+    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return build(table)
+
+
+# -- releases and targets ---------------------------------------------------------------------------------
+
+
+def insert_release(connection: sa.Connection, values: Values) -> bool:
+    """Whether the release is new."""
+    insert = _upsert(connection, releases).on_conflict_do_nothing()
+    return connection.execute(insert, values).rowcount == 1
+
+
+def select_release(connection: sa.Connection, component: str, version: str) -> Row | None:
+    """One release."""
+    wanted = sa.select(releases).where(releases.c.component == component, releases.c.version == version)
+    return connection.execute(wanted).mappings().first()
+
+
+def select_target(connection: sa.Connection, component: str, environment: str) -> Row | None:
+    """What is trusted in one environment."""
+    here = (targets.c.component == component, targets.c.environment == environment)
+    return connection.execute(sa.select(targets).where(*here)).mappings().first()
+
+
+def active_rollout(connection: sa.Connection, component: str, environment: str) -> str | None:
+    """The id of the rollout under way."""
+    wanted = sa.select(rollouts.c.id).where(
+        rollouts.c.component == component, rollouts.c.environment == environment, rollouts.c.active
+    )
+    return connection.execute(wanted).scalar()
+
+
+def raise_fence(connection: sa.Connection, values: Values) -> None:
+    """Remember the newest fence of a target; never a lower one."""
+    insert = _upsert(connection, targets)
+    higher = sa.case((targets.c.fence > insert.excluded.fence, targets.c.fence), else_=insert.excluded.fence)
+    here = [targets.c.component, targets.c.environment]
+    connection.execute(insert.on_conflict_do_update(index_elements=here, set_={"fence": higher}), values)
+
+
+def trust(connection: sa.Connection, values: Values) -> None:
+    """Change what is trusted in one environment."""
+    here = (targets.c.component == values["component"], targets.c.environment == values["environment"])
+    trusted = {name: values[name] for name in ("version", "slot", "previous")}
+    connection.execute(sa.update(targets).where(*here), trusted)
+
+
+# -- rollouts ---------------------------------------------------------------------------------------------
+
+
+def insert_rollout(connection: sa.Connection, values: Values, *, operation: str | None, answered: int) -> None:
+    """A new rollout, due at once; IntegrityError where another one is active."""
+    connection.execute(sa.insert(rollouts), values)
+    due = {
+        "rollout": values["id"],
+        "next_at": AT_ONCE,
+        "worker": "",
+        "lease_until": 0.0,
+        "lease_fence": 0,
+        "claimed_at": 0.0,
+        "revision": values["revision"],
+        "asked": answered,
+        "answered": answered,
+        "operation": operation,
+    }
+    connection.execute(sa.insert(schedule), due)
+
+
+_DUE = (schedule.c.next_at <= sa.bindparam("now"), schedule.c.lease_until <= sa.bindparam("now"))
+_ANY_DUE = sa.select(sa.literal(1)).where(*_DUE).limit(1)
+_SOONEST = sa.select(sa.func.min(schedule.c.next_at)).where(schedule.c.lease_until <= sa.bindparam("now"))
+_PICK = (
+    sa.select(schedule.c.rollout)
+    .where(*_DUE)
+    .order_by(schedule.c.next_at)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("due")  # as a plain subquery, PostgreSQL may run it twice and lock more than it was asked for
+)
+_CLAIM = (
+    sa.update(schedule)
+    .where(schedule.c.rollout.in_(sa.select(_PICK.c.rollout)))
+    .values(
+        worker=sa.bindparam("by"),
+        claimed_at=sa.bindparam("now"),
+        lease_until=sa.bindparam("until"),
+        next_at=sa.bindparam("until"),
+        lease_fence=schedule.c.lease_fence + 1,
+    )
+    .returning(
+        schedule.c.rollout,
+        schedule.c.lease_fence,
+        schedule.c.revision,
+        schedule.c.asked,
+        schedule.c.answered,
+        schedule.c.operation,
+    )
+)
+
+
+def is_anything_due(connection: sa.Connection, now: float) -> bool:
+    """Whether a claim would find something."""
+    return connection.execute(_ANY_DUE, {"now": now}).first() is not None
+
+
+def soonest(connection: sa.Connection, now: float) -> float | None:
+    """When the next rollout that nobody has claimed is due."""
+    return connection.execute(_SOONEST, {"now": now}).scalar()
+
+
+def claim(connection: sa.Connection, worker: str, *, now: float, until: float, most: int) -> Sequence[Row]:
+    """Lease the rollouts that have been due for longest; what others are claiming now is skipped.
+
+    Until it is written, a claimed rollout is next due when its lease ends.
+    """
+    given = {"by": worker, "now": now, "until": until, "most": most}
+    return connection.execute(_CLAIM, given).mappings().all()
+
+
+_STATES = sa.select(rollouts.c.id, rollouts.c.state, rollouts.c.deployment).where(
+    rollouts.c.id.in_(sa.bindparam("ids", expanding=True))
+)
+_UNANSWERED = (
+    sa.select(commands)
+    .join(schedule, schedule.c.rollout == commands.c.rollout)
+    .where(commands.c.rollout.in_(sa.bindparam("ids", expanding=True)), commands.c.serial > schedule.c.answered)
+    .order_by(commands.c.rollout, commands.c.serial)
+)
+_OUTCOMES = sa.select(actions.c.id, actions.c.outcome).where(
+    actions.c.id.in_(sa.bindparam("ids", expanding=True)), actions.c.outcome.is_not(None)
+)
+
+
+def select_states(connection: sa.Connection, ids: Sequence[str]) -> Sequence[Row]:
+    """The JSON of some rollouts."""
+    return connection.execute(_STATES, {"ids": list(ids)}).mappings().all() if ids else []
+
+
+def select_unanswered(connection: sa.Connection, ids: Sequence[str]) -> Sequence[Row]:
+    """The commands of some rollouts that wait for an answer, oldest first."""
+    return connection.execute(_UNANSWERED, {"ids": list(ids)}).mappings().all() if ids else []
+
+
+def select_outcomes(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, str]:
+    """The outcomes of some actions, as far as they are there."""
+    if not ids:
+        return {}
+    return {row.id: row.outcome for row in connection.execute(_OUTCOMES, {"ids": list(ids)})}
+
+
+_HELD = (
+    sa.select(schedule.c.rollout, schedule.c.lease_fence, schedule.c.revision)
+    .where(schedule.c.rollout.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(schedule.c.rollout)
+    .with_for_update()
+)
+_woken = schedule.c.next_at < schedule.c.lease_until
+_DONE_LOOKING = (
+    sa.update(schedule)
+    .where(schedule.c.rollout == sa.bindparam("id"))
+    .values(
+        # A command or an outcome that came after the claim has set it to 0: it stays due at once.
+        next_at=sa.case((_woken, schedule.c.next_at), else_=sa.bindparam("wake_at", type_=sa.Double)),
+        lease_until=0.0,
+        revision=sa.bindparam("new_revision"),
+        answered=sa.bindparam("now_answered"),
+        operation=sa.bindparam("now_operation", type_=sa.Text),
+    )
+)
+_NEW_STATE = (
+    sa.update(rollouts)
+    .where(rollouts.c.id == sa.bindparam("which"))
+    .values(
+        active=sa.bindparam("is_active", type_=sa.Boolean),
+        status=sa.bindparam("new_status"),
+        finished_at=sa.bindparam("ended_at", type_=sa.Double),
+        revision=sa.bindparam("new_revision"),
+        state=sa.bindparam("new_state"),
+    )
+)
+
+
+def held(connection: sa.Connection, ids: Iterable[str]) -> Sequence[Row]:
+    """The newest lease of each rollout, which cannot change until this transaction ends."""
+    return connection.execute(_HELD, {"ids": list(ids)}).mappings().all()
+
+
+def end_looks(connection: sa.Connection, values: Sequence[Values]) -> None:
+    """Give leases back; each rollout is next due at `wake_at`, or at once if somebody woke it meanwhile."""
+    if values:
+        connection.execute(_DONE_LOOKING, values)
+
+
+def update_states(connection: sa.Connection, values: Sequence[Values]) -> None:
+    """Store new states."""
+    if values:
+        connection.execute(_NEW_STATE, values)
+
+
+def upsert_looks(connection: sa.Connection, values: Sequence[Values]) -> None:
+    """Store what was seen."""
+    if values:
+        insert = _upsert(connection, looks)
+        new = {"at": insert.excluded.at, "seen": insert.excluded.seen}
+        connection.execute(insert.on_conflict_do_update(index_elements=[looks.c.rollout], set_=new), values)
+
+
+def free_leases(connection: sa.Connection, *, worker: str | None = None) -> None:
+    """Make what a worker (or anybody) has claimed due at once."""
+    taken = schedule.c.lease_until > 0
+    mine = (taken,) if worker is None else (taken, schedule.c.worker == worker)
+    connection.execute(sa.update(schedule).where(*mine).values(lease_until=0.0, next_at=AT_ONCE))
+
+
+def forget_the_future(connection: sa.Connection, now: float) -> None:
+    """After the clock was set back: what was claimed in its future is due at once."""
+    later = schedule.c.claimed_at > now
+    unfinished = schedule.c.next_at.is_not(None)
+    connection.execute(
+        sa.update(schedule).where(later, unfinished).values(lease_until=0.0, next_at=AT_ONCE, claimed_at=now)
+    )
+
+
+# -- commands and actions ---------------------------------------------------------------------------------
+
+_ASK = (
+    sa.update(schedule)
+    .where(schedule.c.rollout == sa.bindparam("id"))
+    .values(asked=schedule.c.asked + 1, next_at=AT_ONCE)
+    .returning(schedule.c.asked)
+)
+_WAKE = sa.update(schedule).where(schedule.c.rollout == sa.bindparam("id")).values(next_at=AT_ONCE)
+
+
+def ask(connection: sa.Connection, rollout: str) -> int | None:
+    """Wake a rollout for one more command; its serial number, or None where there is no such rollout."""
+    return connection.execute(_ASK, {"id": rollout}).scalar()
+
+
+def insert_command(connection: sa.Connection, values: Values) -> None:
+    """Store a command."""
+    connection.execute(sa.insert(commands), values)
+
+
+def insert_actions(connection: sa.Connection, values: Sequence[Values]) -> None:
+    """Put actions into the outbox; one that is there already stays as it is."""
+    if values:
+        connection.execute(_upsert(connection, actions).on_conflict_do_nothing(), values)
+
+
+def select_wanted(connection: sa.Connection) -> Sequence[str]:
+    """The JSON of the actions that have no outcome yet, oldest first."""
+    wanted = sa.select(actions.c.action).where(actions.c.outcome.is_(None)).order_by(actions.c.wanted_at, actions.c.id)
+    return connection.execute(wanted).scalars().all()
+
+
+_FINISH = (
+    sa.update(actions)
+    .where(actions.c.id == sa.bindparam("which"), actions.c.outcome.is_(None))
+    .values(outcome=sa.bindparam("how"), finished_at=sa.bindparam("ended_at"))
+    .returning(actions.c.rollout, actions.c.action)
+)
+
+
+_SUBJECT = sa.select(rollouts.c.component, rollouts.c.environment).where(rollouts.c.id == sa.bindparam("which"))
+
+
+def finish_action(connection: sa.Connection, action: str, outcome: str, now: float) -> Values | None:
+    """Store how an action ended and wake its rollout; None where that is known already."""
+    row = connection.execute(_FINISH, {"which": action, "how": outcome, "ended_at": now}).mappings().first()
+    if row is None:
+        return None
+    connection.execute(_WAKE, {"id": row["rollout"]})
+    found = connection.execute(_SUBJECT, {"which": row["rollout"]}).mappings().one()
+    return {**row, **found}
+
+
+def notify(connection: sa.Connection) -> None:
+    """Tell other processes, once this transaction is committed; SQLite's see the file change."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.text("SELECT pg_notify('crossfade', '')"))
+
+
+# -- the record -------------------------------------------------------------------------------------------
+
+
+def insert_samples(connection: sa.Connection, values: Sequence[Values]) -> None:
+    """Keep closed buckets; the first reading of a bucket stays."""
+    if values:
+        connection.execute(_upsert(connection, samples).on_conflict_do_nothing(), values)
+
+
+def select_samples(connection: sa.Connection, rollout: str, since: float | None) -> Sequence[str]:
+    """The JSON of a rollout's buckets, oldest first."""
+    wanted = sa.select(samples.c.sample).where(samples.c.rollout == rollout).order_by(samples.c.at)
+    if since is not None:
+        wanted = wanted.where(samples.c.at >= since)
+    return connection.execute(wanted).scalars().all()
+
+
+_HEAD = sa.select(audit_head.c.count, audit_head.c.hash).where(audit_head.c.id == 1)
+_LOCKED_HEAD = _HEAD.with_for_update()
+_NEW_HEAD = sa.update(audit_head).where(audit_head.c.id == 1)
+
+
+def head(connection: sa.Connection, *, lock: bool = False) -> Head:
+    """How the chain ends; `lock` keeps it so until the transaction ends."""
+    row = connection.execute(_LOCKED_HEAD if lock else _HEAD).first()
+    return Head() if row is None else Head(*row)
+
+
+def append(connection: sa.Connection, rows: Sequence[AuditRow]) -> None:
+    """Append to the chain whose head is locked."""
+    connection.execute(
+        sa.insert(audit),
+        [
+            {
+                "sequence": row.sequence,
+                "at": row.at,
+                "actor": row.actor,
+                "kind": row.kind,
+                "rollout": row.rollout,
+                "component": row.component,
+                "environment": row.environment,
+                "text": row.text,
+                "data": row.canonical,
+                "previous": row.previous,
+                "hash": row.hash,
+            }
+            for row in rows
+        ],
+    )
+    connection.execute(_NEW_HEAD, {"count": rows[-1].sequence, "hash": rows[-1].hash})
+
+
+def select_audit(connection: sa.Connection, *, after: int, rollout: str | None, most: int) -> list[AuditRow]:
+    """Entries of the record in their order."""
+    wanted = sa.select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(most)
+    if rollout is not None:
+        wanted = wanted.where(audit.c.rollout == rollout)
+    return [AuditRow(*row) for row in connection.execute(wanted)]
+
+
+# -- reading ----------------------------------------------------------------------------------------------
+
+_FULL_ROW = sa.select(rollouts, looks.c.seen, looks.c.at.label("seen_at")).select_from(
+    rollouts.outerjoin(looks, looks.c.rollout == rollouts.c.id)
+)
+
+
+def select_rollout(connection: sa.Connection, rollout: str) -> Row | None:
+    """One rollout with what was seen last."""
+    return connection.execute(_FULL_ROW.where(rollouts.c.id == rollout)).mappings().first()
+
+
+def select_rollouts(
+    connection: sa.Connection, *, component: str | None, environment: str | None, active: bool | None, most: int
+) -> Sequence[Row]:
+    """The newest rollouts, newest first."""
+    wanted = _FULL_ROW.order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc()).limit(most)
+    if component is not None:
+        wanted = wanted.where(rollouts.c.component == component)
+    if environment is not None:
+        wanted = wanted.where(rollouts.c.environment == environment)
+    if active is not None:
+        wanted = wanted.where(rollouts.c.active if active else ~rollouts.c.active)
+    return connection.execute(wanted).mappings().all()
+
+
+# -- workers ----------------------------------------------------------------------------------------------
+
+
+def beat(connection: sa.Connection, worker: str, executor: str, now: float) -> None:
+    """Note that a worker lives."""
+    insert = _upsert(connection, workers)
+    new = {"executor": insert.excluded.executor, "seen_at": insert.excluded.seen_at}
+    values = {"worker": worker, "executor": executor, "started_at": now, "seen_at": now}
+    connection.execute(insert.on_conflict_do_update(index_elements=[workers.c.worker], set_=new), values)
+
+
+def select_workers(connection: sa.Connection) -> Sequence[Row]:
+    """All workers that are known."""
+    return connection.execute(sa.select(workers).order_by(workers.c.started_at)).mappings().all()
+
+
+def forget_worker(connection: sa.Connection, worker: str) -> None:
+    """A worker that has ended."""
+    connection.execute(sa.delete(workers).where(workers.c.worker == worker))

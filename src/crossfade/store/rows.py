@@ -1,0 +1,86 @@
+"""What goes into the store and comes out of it: frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from crossfade.analysis.values import Sample
+from crossfade.config.model import Deployment
+from crossfade.rollouts.rollout import Action, Command, Event, Outcome, Rollout
+from crossfade.traffic.port import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One component in one environment: what is trusted there, and what is under way.
+
+    `version` is the trusted version and `slot` where it runs; `previous` the one before it; `fence` the
+    newest that its router was told; `rollout` the id of the active rollout. All are empty where nothing
+    was ever released.
+    """
+
+    component: str
+    environment: str
+    version: str | None = None
+    slot: Slot | None = None
+    previous: str | None = None
+    fence: int = 0
+    rollout: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One rollout, ours to look at until the lease ends.
+
+    `at` is the database's time of the claim. `commands` are those not answered yet, oldest first;
+    `outcomes` holds the outcome of the operation under way, once there is one.
+    """
+
+    rollout: Rollout
+    deployment: Deployment
+    lease_fence: int
+    at: float
+    commands: tuple[Command, ...] = ()
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one look led to, to be written whole or not at all.
+
+    `wake_at` is the database's time of the next look. `seen` is what people are shown of the world
+    (plain JSON; None keeps what was shown before). `target` is given where the trusted version changes.
+    """
+
+    rollout: Rollout
+    lease_fence: int
+    wake_at: float
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    seen: Mapping[str, Any] | None = None
+    samples: tuple[Sample, ...] = ()
+    target: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRow:
+    """A rollout as it was last written, and the world as it was last seen (None: not looked at yet)."""
+
+    rollout: Rollout
+    deployment: Deployment
+    actor: str
+    seen: dict[str, Any] | None = None
+    seen_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker that has told that it lives; `age` is how many seconds ago it did so last."""
+
+    worker: str
+    executor: str
+    started_at: float
+    seen_at: float
+    age: float

@@ -1,0 +1,374 @@
+"""The store: what is remembered, and who may act on it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from crossfade.analysis.values import Sample
+from crossfade.config.model import Component, Deployment
+from crossfade.core.clock import Clock
+from crossfade.core.errors import BadInputError
+from crossfade.rollouts.rollout import ACTION, OUTCOME, Action, Command, Event, Outcome, Rollout, Verb
+from crossfade.store import claims, queries
+from crossfade.store.audit import AuditRow, Head, Subject, Verification, verify
+from crossfade.store.database import Database, read_url
+from crossfade.store.encoding import SAMPLE, as_rollout_row, as_target, rollout_values, subject
+from crossfade.store.place import Place
+from crossfade.store.record import finished, record
+from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WorkerRow
+from crossfade.store.schema import migrate
+from crossfade.store.watch import RECHECK, Watcher, open_watcher
+
+_PAGE = 1000
+
+
+class Store:
+    """All that Crossfade remembers, in SQLite or PostgreSQL. May be used from any thread.
+
+    Every method is one transaction: done whole, or not at all. What is committed survives kill -9 of
+    every process at any instant, and where it matters a loss of power. All times are the database's,
+    in seconds since the epoch. UnreachableError (`retry` is set) while the database cannot be used.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, claims.Known] = {}
+        self._claimed_at = math.inf
+        self._watchers: list[Watcher] = []
+        self._closing = threading.Event()
+        self._place = Place(database)
+
+    @classmethod
+    def open(cls, url: str, *, clock: Clock | None = None, patience: float = 10.0) -> Store:
+        """Open `sqlite:///PATH` or `postgresql://…`, creating or migrating the tables where needed.
+
+        `clock` replaces the machine's on SQLite (PostgreSQL has its own); `patience` is how many seconds
+        a locked file is put up with. BadInputError says what is wrong with the database.
+        """
+        database = Database(read_url(url), clock, patience)
+        try:
+            migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def now(self) -> float:
+        """The database's time."""
+        if self._database.is_sqlite:
+            return self._database.clock.now()
+        return self._database.read(self._database.now)
+
+    def close(self) -> None:
+        """End every wait and let go of the database. Leases and the heartbeat stay: see `leave`."""
+        self._closing.set()
+        with suppress(IndexError):
+            while True:
+                self._watchers.pop().close()
+        self._place.give_up()
+        self._database.close()
+
+    # -- releases and targets ------------------------------------------------------------------------
+
+    def put_release(self, component: str, version: str, workload: Component, digest: str) -> None:
+        """Remember a release. It is immutable: another `digest` for the same version is BadInputError."""
+
+        def work(connection: sa.Connection) -> str:
+            now = self._database.now(connection)
+            values = {"component": component, "version": version, "digest": digest, "created_at": now}
+            if not queries.insert_release(connection, {**values, "workload": workload.model_dump_json()}):
+                known = queries.select_release(connection, component, version)
+                return "" if known is None else str(known["digest"])
+            event = Event("release.recorded", f"{component} {version} is a release", data={"digest": digest})
+            record(connection, now, [(Subject(component=component), event)])
+            return digest
+
+        if self._database.write(work) != digest:
+            raise BadInputError(
+                "release.changed",
+                f"{component} {version} is a release already, with another workload",
+                where=f"{component}@{version}",
+                next="releases never change: give the new one a version of its own",
+            )
+
+    def release(self, component: str, version: str) -> Component | None:
+        """The workload of a release."""
+        row = self._database.read(lambda c: queries.select_release(c, component, version))
+        return None if row is None else Component.model_validate_json(row["workload"])
+
+    def target(self, component: str, environment: str) -> Target:
+        """What is trusted and what is under way in one environment; empty where nothing was released."""
+
+        def work(connection: sa.Connection) -> Target:
+            row = queries.select_target(connection, component, environment)
+            return as_target(component, environment, row, queries.active_rollout(connection, component, environment))
+
+        return self._database.read(work)
+
+    # -- rollouts ------------------------------------------------------------------------------------
+
+    def create(self, rollout: Rollout, deployment: Deployment, actor: str, events: Sequence[Event] = ()) -> None:
+        """Begin a rollout: it is due at once.
+
+        BadInputError `rollout.active` while another one is under way in the same environment, and
+        `rollout.outdated` when one has come and gone since this one was planned.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            operation = rollout.operation.id if rollout.operation else None
+            values = rollout_values(rollout, deployment, actor)
+            queries.insert_rollout(connection, values, operation=operation, answered=rollout.commands)
+            _require_current(connection, rollout)
+            here = {"component": rollout.plan.component, "environment": rollout.plan.environment}
+            queries.raise_fence(connection, {**here, "fence": rollout.fence})
+            record(connection, self._database.now(connection), [(subject(rollout), event) for event in events])
+            queries.notify(connection)
+
+        try:
+            self._database.write(work)
+        except IntegrityError as error:
+            raise self._already_active(rollout.plan.component, rollout.plan.environment) from error
+
+    def _already_active(self, component: str, environment: str) -> BadInputError:
+        return BadInputError(
+            "rollout.active",
+            f"a rollout of {component} is under way in {environment}",
+            where=self.target(component, environment).rollout or "",
+            next="follow it with 'crossfade status', or take it back with 'crossfade abort'",
+        )
+
+    def claim(self, worker: str, *, limit: int, lease: float) -> list[Claim]:
+        """Take up to `limit` rollouts that are due and in nobody's hands, for `lease` seconds.
+
+        The lease ends with `write`, or by itself. What this worker is still looking at is not handed out
+        again before that. Cheap when nothing is due.
+        """
+        if self._database.is_sqlite and not self._database.read(self._is_anything_due):
+            return []
+
+        def work(connection: sa.Connection) -> tuple[list[Claim], dict[str, claims.Known]]:
+            now = self._database.now(connection)
+            if now < self._claimed_at:
+                queries.forget_the_future(connection, now)
+            self._claimed_at = now
+            return claims.take(connection, worker, self._known, now=now, limit=limit, lease=lease)
+
+        found, current = self._database.write(work, durable=False)
+        self._known.update(current)
+        return found
+
+    def _is_anything_due(self, connection: sa.Connection) -> bool:
+        now = self._database.now(connection)
+        return now < self._claimed_at or queries.is_anything_due(connection, now)
+
+    def write(self, turns: Sequence[Turn]) -> frozenset[str]:
+        """Write what looks have led to, all in one transaction; the ids of the rollouts really written.
+
+        A turn whose lease has been taken over since writes nothing. Whatever woke the rollout during
+        the look (a command, an outcome) keeps it due at once, whatever `wake_at` says.
+        """
+        if not turns:
+            return frozenset()
+        durable = any(t.actions or t.events or t.target or not self._is_as_known(t.rollout) for t in turns)
+        revisions = self._database.write(
+            lambda c: claims.write(c, turns, self._known, self._database.now(c)), durable=durable
+        )
+        for turn in turns:
+            i = turn.rollout.id
+            if i in revisions and i in self._known:
+                self._known[i] = claims.Known(revisions[i], turn.rollout, self._known[i].deployment)
+            if turn.rollout.finished:
+                self._known.pop(i, None)
+        return frozenset(revisions)
+
+    def _is_as_known(self, rollout: Rollout) -> bool:
+        known = self._known.get(rollout.id)
+        return known is not None and known.rollout == rollout
+
+    # -- commands and actions ------------------------------------------------------------------------
+
+    def command(self, rollout_id: str, verb: Verb, actor: str, reason: str = "") -> Command:
+        """Ask something of a rollout and wake it; BadInputError `rollout.unknown` where there is none."""
+
+        def work(connection: sa.Connection) -> Command:
+            now = self._database.now(connection)
+            serial = queries.ask(connection, rollout_id)
+            row = None if serial is None else queries.select_rollout(connection, rollout_id)
+            if serial is None or row is None:
+                raise BadInputError(
+                    "rollout.unknown",
+                    f"there is no rollout {rollout_id!r}",
+                    next="'crossfade history' lists the rollouts",
+                )
+            command = Command(serial, verb, actor, reason)
+            values = {"rollout": rollout_id, "serial": serial, "verb": verb, "actor": actor, "reason": reason}
+            queries.insert_command(connection, {**values, "asked_at": now})
+            about = Subject(rollout_id, row["component"], row["environment"])
+            text = f"{verb}: {reason}" if reason else verb
+            data = {"verb": verb, "serial": serial, "reason": reason}
+            record(connection, now, [(about, Event("command.asked", text, actor, data))])
+            return command
+
+        return self._database.write(work)
+
+    def wanted_actions(self) -> list[Action]:
+        """The outbox: actions without an outcome, oldest first. What a runner submits again after a crash."""
+        return [ACTION.validate_json(text) for text in self._database.read(queries.select_wanted)]
+
+    def finish_action(self, action_id: str, outcome: Outcome) -> bool:
+        """Store how an action ended, and wake its rollout. The first outcome stays: False for a later one."""
+
+        def work(connection: sa.Connection) -> bool:
+            now = self._database.now(connection)
+            row = queries.finish_action(connection, action_id, OUTCOME.dump_json(outcome).decode(), now)
+            if row is None:
+                return False
+            about = Subject(row["rollout"], row["component"], row["environment"])
+            record(connection, now, [(about, finished(ACTION.validate_json(row["action"]), outcome))])
+            return True
+
+        return self._database.write(work)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def rollout(self, rollout_id: str) -> RolloutRow | None:
+        """One rollout."""
+        row = self._database.read(lambda c: queries.select_rollout(c, rollout_id))
+        return None if row is None else as_rollout_row(row)
+
+    def rollouts(
+        self,
+        *,
+        component: str | None = None,
+        environment: str | None = None,
+        active: bool | None = None,
+        limit: int = 50,
+    ) -> list[RolloutRow]:
+        """The newest rollouts, newest first."""
+        rows = self._database.read(
+            lambda c: queries.select_rollouts(
+                c, component=component, environment=environment, active=active, most=limit
+            )
+        )
+        return [as_rollout_row(row) for row in rows]
+
+    def events(self, *, after: int = 0, rollout: str | None = None, limit: int = 1000) -> list[AuditRow]:
+        """Entries of the audit record behind sequence number `after`, oldest first."""
+        return self._database.read(lambda c: queries.select_audit(c, after=after, rollout=rollout, most=limit))
+
+    def head(self) -> Head:
+        """The end of the audit chain, as the database has noted it."""
+        return self._database.read(queries.head)
+
+    def verify_audit(self, anchor: Head | None = None) -> Verification:
+        """Check the whole audit record; `anchor` is a head that was noted elsewhere earlier."""
+        return self._database.read(lambda c: verify(_all_entries(c), head=queries.head(c), anchor=anchor))
+
+    def samples(self, rollout_id: str, *, since: float = -math.inf) -> list[Sample]:
+        """The buckets that a rollout was judged by, from `since` on, oldest first."""
+        bound = None if since == -math.inf else since
+        rows = self._database.read(lambda c: queries.select_samples(c, rollout_id, bound))
+        return [SAMPLE.validate_json(text) for text in rows]
+
+    # -- waiting -------------------------------------------------------------------------------------
+
+    def wait_for_work(self, timeout: float) -> bool:
+        """Block until a claim would find something: at once when a rollout is woken, else when it is due.
+
+        False after `timeout` seconds, or when `close` ends the wait. Costs ≈ 100 looks at shared memory
+        a second on SQLite, nothing on PostgreSQL.
+        """
+
+        def due_in(connection: sa.Connection) -> float:
+            now = self._database.now(connection)
+            at = queries.soonest(connection, now)
+            return math.inf if at is None else at - now
+
+        return self._wait(timeout, due_in)
+
+    def wait_for_events(self, after: int, timeout: float) -> bool:
+        """Block until the audit record goes beyond sequence number `after`; False after `timeout` seconds."""
+        return self._wait(timeout, lambda c: 0.0 if queries.head(c).count > after else math.inf)
+
+    def _wait(self, timeout: float, due_in: Callable[[sa.Connection], float]) -> bool:
+        give_up, soon = time.monotonic() + timeout, math.inf
+        watcher = self._watchers.pop() if self._watchers else open_watcher(self._database)
+        try:
+            while not self._closing.is_set():
+                watcher.mark()
+                soon = self._database.read(due_in)
+                left = give_up - time.monotonic()
+                if soon <= 0 or left <= 0:
+                    break
+                watcher.wait(min(soon, left, RECHECK), self._closing)
+        except BaseException:
+            watcher.close()
+            raise
+        if self._closing.is_set():
+            watcher.close()
+            return False
+        self._watchers.append(watcher)
+        return soon <= 0
+
+    # -- workers -------------------------------------------------------------------------------------
+
+    def take_place(self) -> bool:
+        """Become the one engine of a SQLite file: False while another process is it. Always on PostgreSQL.
+
+        Whatever an engine that has died was looking at is then due at once. The place is free again when
+        this store is closed or its process ends, however it ends.
+        """
+        taken = self._place.take()
+        if taken and self._database.is_sqlite:
+            self._database.write(queries.free_leases)
+        return taken
+
+    def heartbeat(self, worker: str, executor: str) -> None:
+        """Tell that a worker lives; `executor` names who carries out its actions."""
+        self._database.write(lambda c: queries.beat(c, worker, executor, self._database.now(c)), durable=False)
+
+    def workers(self) -> list[WorkerRow]:
+        """All workers that have told that they live, and how long ago."""
+
+        def work(connection: sa.Connection) -> list[WorkerRow]:
+            now = self._database.now(connection)
+            return [WorkerRow(**row, age=max(0.0, now - row["seen_at"])) for row in queries.select_workers(connection)]
+
+        return self._database.read(work)
+
+    def leave(self, worker: str) -> None:
+        """A worker ends: what it was looking at is due at once, for others."""
+
+        def work(connection: sa.Connection) -> None:
+            queries.free_leases(connection, worker=worker)
+            queries.forget_worker(connection, worker)
+            queries.notify(connection)
+
+        self._database.write(work)
+
+
+def _require_current(connection: sa.Connection, rollout: Rollout) -> None:
+    component, environment = rollout.plan.component, rollout.plan.environment
+    target = as_target(component, environment, queries.select_target(connection, component, environment), None)
+    if target.fence <= rollout.fence and target.version == rollout.plan.previous:
+        return
+    raise BadInputError(
+        "rollout.outdated",
+        f"{component} was changed in {environment} while this rollout was planned",
+        where=f"{target.version or 'nothing'} is trusted there now",
+        next="plan it again",
+    )
+
+
+def _all_entries(connection: sa.Connection) -> Iterator[AuditRow]:
+    after = 0
+    while page := queries.select_audit(connection, after=after, rollout=None, most=_PAGE):
+        yield from page
+        after = page[-1].sequence
