@@ -158,6 +158,26 @@ def test_secrets_are_never_quoted():
     assert "hunter2" not in str(caught.value.as_json())
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '    variables: {GREETING: "hunter2}',
+        '    variables:\n      GREETING: "hunter2',
+        "    variables:\n      GREETING: a: hunter2",
+        "    variables:\n      GREETING: @hunter2",
+        "    variables:\n      GREETING: !secret hunter2",
+        "    variables:\n      GREETING: &anchor hunter2",
+        "    variables:\n      A: b\n      hunter2\n      C: d",
+        "    variables:\n\t  GREETING: hunter2",
+    ],
+)
+def test_secrets_are_not_quoted_where_the_text_does_not_even_parse(lines):
+    with pytest.raises(ConfigError) as caught:
+        load_text(f"{HEAD}environments:\n  live:\n{lines}\n", Path("x"))
+    assert caught.value.faults[0].mark.line > 4
+    assert "hunter2" not in str(caught.value)
+
+
 def test_the_starter_and_the_example_have_no_faults():
     assert not load_text(EXAMPLE, Path("x")).warnings
     for text in (starter(), starter("9 Läden!", ["./run me", "-x", "{port}", 'say "hi"', "yes", ": #"], instances=3)):

@@ -66,7 +66,36 @@ def place(lines: Sequence[str], file: str, at: Point, code: str, what: str, *, h
         line -= 1
         column = len(lines[line])
     column = max(0, min(column, len(lines[line].rstrip()) - 1))
-    return Fault(code, what, file, Mark(line + 1, column + 1), hint=hint, source=lines[line])
+    return Fault(code, what, file, Mark(line + 1, column + 1), hint=hint, source=_quotable(lines, line, column))
+
+
+_HOLDS_VALUES = re.compile(r"(?:^|[\s{,\"'])(?:environment|variables)[\"']?\s*:")
+
+
+def _quotable(lines: Sequence[str], line: int, column: int) -> str:
+    """A line as it may be shown: what stands below `environment` or `variables` may be secret.
+
+    Text that does not parse has no paths, so its indentation tells what it stands below.
+    """
+    text = lines[line]
+    depth = _depth(text)
+    hidden = _HOLDS_VALUES.search(text) is not None
+    for above in reversed(lines[:line]):
+        indent = _depth(above)
+        if above.strip() and indent < depth:
+            depth = indent
+            hidden = hidden or _HOLDS_VALUES.search(above) is not None
+    if not hidden:
+        return text
+    key, colon, value = text.partition(":")
+    if not colon:
+        return " " * column + "…"
+    return f"{key}:".ljust(column) + "…" if value.strip() else text
+
+
+def _depth(text: str) -> int:
+    wide = text.expandtabs(8)
+    return len(wide) - len(wide.lstrip())
 
 
 _WORDS: tuple[tuple[str, str, str, str], ...] = (
