@@ -56,6 +56,8 @@ class World:
     """Actions are carried out at once; otherwise they wait in `late`."""
     failing: str = ""
     """Error of every action that is carried out now."""
+    counted_behind: float = 0.0
+    """By how many seconds the counts lag."""
     late: list[Action] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
@@ -133,6 +135,7 @@ class World:
             finding=self._finding(),
             outcomes=dict(self.outcomes),
             commands=tuple(c for c in self.commands if c.serial > answered),
+            counted_to=self.now - self.counted_behind,
         )
 
     def _finding(self) -> Finding | None:

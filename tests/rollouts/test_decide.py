@@ -459,3 +459,28 @@ def test_the_same_look_always_gives_the_same_decision():
     observed = w.observe()
     assert decide(w.rollout, observed, 5.0) == decide(w.rollout, observed, 5.0)
     assert w.terms == TERMS
+
+
+def test_smoke_tests_that_pass_let_it_go_on():
+    w = world(canary(smoke=(Smoke(path="/"),)))
+    w.run()
+    assert w.rollout.status == "done"
+
+
+def test_the_cost_is_counted_to_the_last_request_before_the_end():
+    w = world()
+    while w.weight < 500:
+        w.now = w.tick().wake_at
+    w.now = w.tick().wake_at
+    w.finding = BROKEN
+    w.counted_behind = 3.0
+    w.tick()
+    w.run()
+    assert w.rollout.status == "rolled-back"
+    assert w.rollout.finished_at - w.rollout.cleared_at >= 3.0
+
+
+def test_each_watch_leaves_a_mark_for_the_judge():
+    w = world()
+    w.run()
+    assert [share for _, share in w.rollout.stages] == [500, 2500, 5000, FULL]

@@ -71,11 +71,13 @@ class Draft:
         step = self.r.current
         if step is not None:
             self.record("step.done", text or step.describe(), step=self.r.step, seconds=round(self.elapsed(), 3))
-        self.set(step=self.r.step + 1, **self._fresh_step())
+        self.jump(self.r.step + 1)
 
     def jump(self, step: int) -> None:
         """Go on at another step of the same way."""
         self.set(step=step, **self._fresh_step())
+        if self.r.current is not None and self.r.current.kind == "watch":
+            self.set(stages=(*self.r.stages, (self.now, self.r.share)))
 
     def hold(self, reason: str) -> None:
         """Stop going forward until a person decides."""
@@ -142,6 +144,8 @@ class Draft:
             self.set(failures=0, retry_at=0.0, failing_since=None)
             if operation.kind == "route":
                 self.set(confirmed=True)
+            elif operation.kind == "smoke":
+                self.set(smoked=True)
             return
         self.failed = outcome
         longest = _LONGEST_BACKOFF_GOING_BACK if self.going_back else _LONGEST_BACKOFF

@@ -90,6 +90,10 @@ class Rollout:
     waiting_since: float | None = None
     confirmed: bool = False
     """The data plane has confirmed the newest routes."""
+    smoked: bool = False
+    """The smoke tests have passed."""
+    stages: tuple[tuple[float, int], ...] = ()
+    """When each watch began and at which share: with the samples, all that the judge's state follows from."""
     promoted: bool = False
     """The new version has become the trusted one."""
     new_instances: int = 0
@@ -166,6 +170,8 @@ class Observed:
     finding: Finding | None = None
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     commands: tuple[Command, ...] = ()
+    counted_to: float | None = None
+    """Up to when the source's counts are complete; None when it does not answer."""
 
     def in_slot(self, slot: Slot) -> tuple[Instance, ...]:
         """The instances of one slot."""

@@ -15,6 +15,7 @@ from crossfade.rollouts.steps import Step
 from crossfade.traffic.port import Slot
 
 _SOON = 0.25
+_COUNTING = 5.0
 
 
 def walk(draft: Draft) -> None:
@@ -98,7 +99,7 @@ def _smoke(draft: Draft, _step: Step) -> bool:
     if draft.failed is not None:
         draft.turn("smoke", draft.failed.error)
         return False
-    if draft.r.confirmed:
+    if draft.r.smoked:
         return True
     draft.operate("smoke", draft.r.slot, version=draft.r.plan.version)
     return False
@@ -242,6 +243,8 @@ def _stopped(draft: Draft, slot: Slot) -> bool:
     if view.reachable and (view.routes is None or view.routes.upstreams[slot]):
         draft.route(urgent=draft.going_back)
         return False
+    if not _cost_is_counted(draft):
+        return False
     if draft.r.left_behind is not None:
         if draft.r.left_behind.id not in draft.o.outcomes:
             draft.look_again(_SOON)
@@ -254,6 +257,15 @@ def _stopped(draft: Draft, slot: Slot) -> bool:
         draft.look_again(_SOON)
         return False
     return draft.r.operation is None
+
+
+def _cost_is_counted(draft: Draft) -> bool:
+    """After a rollback, give the counts a moment to reach the last request of the bad version."""
+    cleared, counted = draft.r.cleared_at, draft.o.counted_to
+    if cleared is None or counted is None or counted > cleared + 1.0 or draft.elapsed() > _COUNTING:
+        return True
+    draft.look_again(_SOON)
+    return False
 
 
 _STEPS: dict[str, Callable[[Draft, Step], bool]] = {

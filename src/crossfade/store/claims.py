@@ -33,7 +33,7 @@ def take(
     commands: dict[str, list[Command]] = {}
     for row in queries.select_unanswered(connection, [r["rollout"] for r in rows if r["asked"] > r["answered"]]):
         commands.setdefault(row["rollout"], []).append(as_command(row))
-    outcomes = queries.select_outcomes(connection, [r["operation"] for r in rows if r["operation"]])
+    outcomes = queries.select_outcomes(connection, [i for each in current.values() for i in each.rollout.awaited])
     claims = [
         Claim(
             current[row["rollout"]].rollout,
@@ -41,7 +41,7 @@ def take(
             row["lease_fence"],
             now,
             tuple(commands.get(row["rollout"], ())),
-            {each: OUTCOME.validate_json(outcomes[each]) for each in (row["operation"],) if each in outcomes},
+            {each: OUTCOME.validate_json(outcomes[each]) for each in current[row["rollout"]].rollout.awaited if each in outcomes},
         )
         for row in rows
     ]
