@@ -75,7 +75,7 @@ def outcome(text: str) -> LoadedProject | ConfigError:
 def check(text: str) -> None:
     loaded = outcome(text)
     if isinstance(loaded, ConfigError):
-        lines = text.count("\n") + 1
+        lines = len(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
         assert loaded.faults
         assert all(1 <= each.mark.line <= lines and each.mark.column >= 1 and each.what for each in loaded.faults)
         assert all(each.isprintable() or each == "\n" for each in str(loaded))

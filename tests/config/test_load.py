@@ -235,6 +235,7 @@ def test_find_walks_up(tmp_path):
         (b"a: 1\n---\nb: 2\n", "config.syntax"),
         (b"\x1b: 1\n", "config.syntax"),
         (b'a: "\\ud800"\n', "config.text"),
+        ("a: b\u2028c\n".encode(), "config.text"),
         (b"a: " + b"9" * 5000 + b"\n", "config.number"),
     ],
 )

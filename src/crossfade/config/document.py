@@ -7,7 +7,7 @@ line means what it says where it stands. (That also leaves no room for alias bom
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +17,13 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from crossfade.config.faults import ConfigError, Fault, Mark, Path, show, write_path
-from crossfade.config.syntax import explain_syntax, place
+from crossfade.config.syntax import Spot, explain_syntax, place
 
 _DEEPEST = 32
 _PREFIX = "tag:yaml.org,2002:"
 _NULL = f"{_PREFIX}null"
 _HIDDEN = {"environment", "variables"}
+_ESCAPE = 'remove it, or write it as an escape in double quotes, such as "\\u2028"'
 _NO_ANCHORS = "write the value out where it is used; anchors, aliases and merge keys are not read"
 
 
@@ -75,8 +76,11 @@ class Document:
 
 def parse(text: str, file: str) -> Document:
     """The document in `text`; ConfigError for anything that is not plain YAML with a mapping at the top."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = tuple(text.split("\n"))
     bare = Document(file, lines)
+    if strange := _strange_breaks(lines, file):
+        raise ConfigError(file, strange)
     try:
         faults = _refused(text, bare)
         node = _yaml().compose(text) if not faults else None
@@ -114,6 +118,23 @@ def parse(text: str, file: str) -> Document:
     if reader.faults:
         raise ConfigError(file, reader.faults)
     return Document(file, lines, tree, reader.keys, reader.values)
+
+
+def _strange_breaks(lines: Sequence[str], file: str) -> list[Fault]:
+    """Line breaks that YAML counts and editors do not: with them no line number would be right."""
+    return [
+        place(
+            lines,
+            file,
+            Spot(number, column),
+            "config.text",
+            f"the line break U+{ord(each):04X} is not read here",
+            hint=_ESCAPE,
+        )
+        for number, line in enumerate(lines)
+        for column, each in enumerate(line)
+        if each in "\x85\u2028\u2029"
+    ]
 
 
 def _yaml() -> YAML:

@@ -26,7 +26,9 @@ class Point(Protocol):
         ...
 
 
-class _Spot(NamedTuple):
+class Spot(NamedTuple):
+    """A `Point` of our own."""
+
     line: int
     column: int
 
@@ -134,7 +136,7 @@ _AT_START = {"quoted scalar", "flow", "simple key"}
 def _put(complaint: _Complaint) -> tuple[Point, str, str]:
     problem, context, at, start, source, above = complaint
     if "\\t" in problem or re.match(r" *\t", source):
-        tab = _Spot(at.line, len(source) - len(source.lstrip(" "))) if source.strip() else at
+        tab = Spot(at.line, len(source) - len(source.lstrip(" "))) if source.strip() else at
         return tab, "a tab is used for indentation", "YAML is indented by spaces: two for each level"
     if "mapping values are not allowed" in problem:
         return at, *_colon(source, above, at.column)
@@ -169,7 +171,7 @@ def _character(error: ReaderError, lines: Sequence[str], file: str) -> Fault:
     return place(
         lines,
         file,
-        _Spot(before.count("\n"), len(before) - before.rfind("\n") - 1),
+        Spot(before.count("\n"), len(before) - before.rfind("\n") - 1),
         "config.syntax",
         what,
         hint="remove it",
