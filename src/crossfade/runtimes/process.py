@@ -25,8 +25,8 @@ from typing import Any, Self
 
 import psutil
 
-from crossfade.config.model import Deployment
-from crossfade.core.errors import CrossfadeError
+from crossfade.config.model import Deployment, Drain
+from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.runtimes import leftovers
 from crossfade.runtimes.log_reading import read_logs
 from crossfade.runtimes.port import Instance, LogLine, Release, State
@@ -98,16 +98,21 @@ class ProcessRuntime:
         Raises BadInputError when the command cannot run here, and CrossfadeError
         `runtime.slot-occupied` when the slot holds another version.
         """
+        if count < 0:
+            raise BadInputError(
+                "runtime.count", f"{count} instances cannot run", where=self._where, next="ask for 0 or more"
+            )
         specs = [self._specify(slot, release, index) for index in range(count)]
         for spec in specs[:1]:
             check(spec, self._environ)
         async with self._locked(slot):
             self._refuse_other_version(slot, release.version)
             write_json(self._wanted_file(slot), {"format": 1, "version": release.version, "count": count})
-            for each in self._instances(slot)[count:]:
-                _ask_to_stop(each)
+            for each in self._instances(slot):
+                if _index(each) >= count:
+                    _ask_to_stop(each)
             wanted = [self._instance(slot, index) for index in range(count)]
-            await self._await_end([each for each in wanted if _is_told_to_stop(each)])
+            await self._await_end([each for each in wanted if _is_ending(each)])
             await self._launch_missing(list(zip(wanted, specs, strict=True)))
 
     async def stop(self, slot: Slot) -> None:
@@ -115,8 +120,7 @@ class ProcessRuntime:
         if not self._ever_used(slot):
             return
         async with self._locked(slot):
-            wanted = read_json(self._wanted_file(slot)) or {}
-            write_json(self._wanted_file(slot), {"format": 1, "version": wanted.get("version", ""), "count": 0})
+            folders.remove(self._wanted_file(slot))
             instances = self._instances(slot)
             for each in instances:
                 _ask_to_stop(each)
@@ -127,9 +131,7 @@ class ProcessRuntime:
         slots = SLOTS if slot is None else (slot,)
 
         def sources() -> dict[str, Path]:
-            return {
-                self._name(each, Path(one.path).name): Path(one.log) for each in slots for one in self._instances(each)
-            }
+            return {self._name(each, _index(one)): Path(one.log) for each in slots for one in self._instances(each)}
 
         return read_logs(sources, lines=lines, follow=follow)
 
@@ -152,7 +154,7 @@ class ProcessRuntime:
             return []
         return [self._instance(slot, index) for index in sorted(int(name) for name in names if name.isdigit())]
 
-    def _name(self, slot: Slot, index: int | str) -> str:
+    def _name(self, slot: Slot, index: int) -> str:
         return f"{self._component}-{slot}-{index}"
 
     def _specify(self, slot: Slot, release: Release, index: int) -> dict[str, Any]:
@@ -166,14 +168,14 @@ class ProcessRuntime:
         )
 
     def _ever_used(self, slot: Slot) -> bool:
-        return Path(self._wanted_file(slot)).exists()
+        return Path(self._wanted_file(slot)).exists() or bool(self._instances(slot))
 
     # -- observe ---------------------------------------------------------------------------------
 
     def _observe_slot(self, slot: Slot) -> list[Instance]:
         wanted = read_json(self._wanted_file(slot)) or {}
         count, version = int(wanted.get("count", 0)), str(wanted.get("version", ""))
-        indices = sorted({*range(count), *(int(Path(each.path).name) for each in self._instances(slot))})
+        indices = sorted({*range(count), *(_index(each) for each in self._instances(slot))})
         seen = (self._observe(slot, index, version, wanted=index < count) for index in indices)
         return [each for each in seen if each is not None]
 
@@ -294,7 +296,7 @@ class ProcessRuntime:
             # While the lock is ours no late shim can start, so all that carries the marker is left over.
             await leftovers.end([folder for folder, _ in mine], max((spec["grace"] for _, spec in mine), default=0.0))
             for folder, spec in mine:
-                _write_spec(folder, spec)
+                write_json(folder.spec, spec)
         # No await between here and the spawn: a cancelled start has launched all or none.
         begun = [self._spawn(folder) for folder, _ in mine]
         for process in begun:
@@ -314,7 +316,7 @@ class ProcessRuntime:
 
     async def _await_end(self, instances: list[Folder]) -> None:
         """Wait until no shim lives in `instances`; end hung ones by force, then whatever was left."""
-        graces = [float((read_json(each.spec) or {}).get("grace", 0.0)) for each in instances]
+        graces = [_grace(each) for each in instances]
         deadline = time.monotonic() + max(graces, default=0.0) + _MARGIN
         while living := [each for each in instances if folders.holder(each) is not None]:
             if time.monotonic() > deadline:
@@ -335,14 +337,13 @@ def _claim(instance: Folder) -> int | None:
     return claim
 
 
-def _write_spec(instance: Folder, spec: dict[str, Any]) -> None:
-    # In this order: a late shim of an earlier start reads the spec after it saw no `stop`.
-    write_json(instance.spec, spec)
-    Path(instance.stop).unlink(missing_ok=True)
+def _is_ending(instance: Folder) -> bool:
+    """Whether a shim lives there that was told to stop."""
+    return not Path(instance.spec).exists() and folders.holder(instance) is not None
 
 
-def _is_told_to_stop(instance: Folder) -> bool:
-    return Path(instance.stop).exists()
+def _index(instance: Folder) -> int:
+    return int(instance.path.rpartition("/")[2])
 
 
 def _hear(process: subprocess.Popen[bytes]) -> None:
@@ -359,8 +360,14 @@ def _last_words(instance: Folder) -> str:
     return ""
 
 
+def _grace(instance: Folder) -> float:
+    """The grace time that its shim works with, in seconds; its spec may be gone already."""
+    state = _read_steadily(instance) or read_json(instance.spec) or {}
+    return float(state.get("grace", Drain().grace))
+
+
 def _ask_to_stop(instance: Folder) -> None:
-    Path(instance.stop).touch(mode=0o600)
+    folders.remove(instance.spec)
     folders.wake(instance)
 
 

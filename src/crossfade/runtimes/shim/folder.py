@@ -1,7 +1,7 @@
 """An instance is a folder: its files, how they are written, and how it is known whether it lives.
 
-    spec.json   what to run; written before a shim starts, never while one lives
-    stop        exists once the instance shall end; a shim that finds it starts nothing
+    spec.json   what to run; never written while a shim lives. Removing it means: end. That takes no room
+                on a full disk, and a shim that comes up late finds nothing to start
     lock        held (flock) by the shim for its whole life; holds its pid; its time of change is the
                 heartbeat, on the monotonic clock, so that a step of the wall clock cannot age it
     state.json  what is true now; written by the shim only
@@ -11,7 +11,7 @@
 Imported by the shim as well: standard library only, and only its light part.
 """
 
-# ruff: noqa: PTH104, PTH116, PTH120, PTH123, PTH208 - pathlib is too heavy for a process of which every instance has one
+# ruff: noqa: PTH104, PTH108, PTH116, PTH120, PTH123, PTH208 - pathlib is too heavy for a process of which every instance has one
 
 from __future__ import annotations
 
@@ -48,14 +48,13 @@ class Folder:
     '/x/instances/production/api/blue/0/state.json'
     """
 
-    __slots__ = ("lock", "log", "path", "spec", "state", "stop", "wake")
+    __slots__ = ("lock", "log", "path", "spec", "state", "wake")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.spec = f"{path}/spec.json"
         self.state = f"{path}/state.json"
         self.lock = f"{path}/lock"
-        self.stop = f"{path}/stop"
         self.wake = f"{path}/wake"
         self.log = f"{path}/log"
 
@@ -78,6 +77,14 @@ def write_json(path: str, value: dict[str, Any]) -> None:
     write_whole(path, json.dumps(value, indent=1).encode(), durable=True)
 
 
+def remove(path: str) -> None:
+    """Remove a file if it is there, for good, also when the power fails."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+        with contextlib.suppress(OSError):
+            _sync_folder(path)
+
+
 def write_whole(path: str, data: bytes, *, durable: bool) -> None:
     """Replace a file by `data` through a temporary file beside it, readable by its owner only."""
     beside = f"{path}.tmp"
@@ -90,11 +97,7 @@ def write_whole(path: str, data: bytes, *, durable: bool) -> None:
         os.close(handle)
     os.rename(beside, path)
     if durable:
-        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(path)
 
 
 def write_state(path: str, value: dict[str, Any]) -> None:
@@ -113,6 +116,14 @@ def write_state(path: str, value: dict[str, Any]) -> None:
             os.pwrite(handle, data, 0)
         finally:
             os.close(handle)
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _write_all(handle: int, data: bytes) -> None:

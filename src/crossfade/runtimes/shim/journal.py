@@ -67,6 +67,11 @@ class Journal:
         """A line of Crossfade's own, among the instance's."""
         self._write(self._stamp("err") + f"crossfade: {text}\n".encode())
 
+    def recover(self) -> None:
+        """Try again to write after a fault, also when the instance prints nothing more; at most once a second."""
+        if self.fault:
+            self._write(b"")
+
     def _lines(self, stream: str, whole: bytes) -> None:
         for line in whole[-4000:].split(b"\n")[-_REMEMBERED:]:
             self.last.append(line[:300].decode("utf-8", "replace").rstrip())

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 HEARTBEAT = 5.0
 """Seconds between two signs of life."""
 _LOOK = 1.0
-"""Longest time without a look at the folder: a `stop` whose wake-up was lost is seen by then."""
+"""Longest time without a look at the folder: a stop whose wake-up was lost is seen by then."""
 _IMPATIENT = 0.2
 """Longest time between two probes until the first good answer."""
 _ENDING = 0.05
@@ -57,8 +57,7 @@ def main(path: str) -> None:
     if lock is None:
         _tell("busy")
         return
-    # In this order: whoever starts writes the spec first and removes `stop` then.
-    spec = None if os.path.exists(folder.stop) else read_json(folder.spec)
+    spec = read_json(folder.spec)
     if spec is None:
         _tell("stopped")
         return
@@ -162,7 +161,7 @@ class Supervisor:
         """Do what is due and write down what is true."""
         if self.command is not None:
             self.command.reap()
-        if not self.stopping and (self.asked or os.path.exists(self.folder.stop)):
+        if not self.stopping and (self.asked or not os.path.exists(self.folder.spec)):
             self.stop(now)
         if self.phase == "waiting" and now >= self.start_at:
             self.launch(now)
@@ -173,6 +172,7 @@ class Supervisor:
         if now >= self.beat_at:
             self.beat_at = now + HEARTBEAT
             beat(self.lock)
+        self.journal.recover()
         self.write()
 
     def next_due(self) -> float:
@@ -393,6 +393,7 @@ class Supervisor:
             "failures": self.health.failures if self.phase == "running" else 0,
             "command": None if command is None else {"pid": command.pid, "born": self.command_born},
             "detail": self._detail(),
+            "grace": self.spec["grace"],
             "log_dropped": self.journal.dropped,
             "log_fault": self.journal.fault,
         }
