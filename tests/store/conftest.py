@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.config.model import Component, Deployment, Direct, Environment
-from crossfade.rollouts.plan import compile_plan
-from crossfade.rollouts.rollout import Rollout, Terms, begin
+from crossfade.rollouts.rollout import Rollout
 from crossfade.store import Store
+from store_samples import deployment, rollout
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -47,33 +46,6 @@ def other(store: Store, url: str, open_store: Callable[[str], Store]) -> Store:
     """Another process's view of the same database."""
     assert store is not None
     return open_store(url)
-
-
-def deployment(component: str = "api", environment: str = "production") -> Deployment:
-    """What a rollout stores of the config; its environment holds a secret."""
-    return Deployment(
-        project="shop",
-        component=component,
-        environment=environment,
-        root="/srv/shop",
-        state="/srv/shop/.crossfade",
-        workload=Component(command=("serve", "{port}"), environment={"TOKEN": "hunter2"}),
-        instances=1,
-        settings=Environment(strategy=Direct()),
-    )
-
-
-def rollout(
-    rollout_id: str = "ro_1",
-    component: str = "api",
-    *,
-    previous: str | None = None,
-    fence: int = 0,
-    now: float = 1000.0,
-) -> Rollout:
-    """A rollout at its beginning."""
-    plan = compile_plan(Direct(), component, "production", "1.1.0", previous=previous)
-    return begin(rollout_id, plan, Terms.of(deployment(component)), slot="green", fence=fence, salt=7, now=now)
 
 
 @pytest.fixture

@@ -41,7 +41,11 @@ def take(
             row["lease_fence"],
             now,
             tuple(commands.get(row["rollout"], ())),
-            {each: OUTCOME.validate_json(outcomes[each]) for each in current[row["rollout"]].rollout.awaited if each in outcomes},
+            {
+                each: OUTCOME.validate_json(outcomes[each])
+                for each in current[row["rollout"]].rollout.awaited
+                if each in outcomes
+            },
         )
         for row in rows
     ]

@@ -292,6 +292,12 @@ def select_wanted(connection: sa.Connection) -> Sequence[str]:
     return connection.execute(wanted).scalars().all()
 
 
+def select_wanted_action(connection: sa.Connection, action: str) -> str | None:
+    """The JSON of one action without an outcome."""
+    wanted = sa.select(actions.c.action).where(actions.c.id == action, actions.c.outcome.is_(None))
+    return connection.execute(wanted).scalar()
+
+
 _FINISH = (
     sa.update(actions)
     .where(actions.c.id == sa.bindparam("which"), actions.c.outcome.is_(None))

@@ -60,6 +60,17 @@ class Store:
             raise
         return cls(database)
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file of one machine, with one engine."""
+        return self._database.is_sqlite
+
+    @property
+    def url(self) -> str:
+        """The database's address, password included: for those who connect, never to be shown."""
+        plain = "sqlite" if self.is_sqlite else "postgresql"
+        return self._database.url.set(drivername=plain).render_as_string(hide_password=False)
+
     def now(self) -> float:
         """The database's time."""
         if self._database.is_sqlite:
@@ -221,6 +232,11 @@ class Store:
     def wanted_actions(self) -> list[Action]:
         """The outbox: actions without an outcome, oldest first. What a runner submits again after a crash."""
         return [ACTION.validate_json(text) for text in self._database.read(queries.select_wanted)]
+
+    def wanted_action(self, action_id: str) -> Action | None:
+        """An action of the outbox; None when it has its outcome, or is unknown."""
+        text = self._database.read(lambda c: queries.select_wanted_action(c, action_id))
+        return None if text is None else ACTION.validate_json(text)
 
     def finish_action(self, action_id: str, outcome: Outcome) -> bool:
         """Store how an action ended, and wake its rollout. The first outcome stays: False for a later one."""
