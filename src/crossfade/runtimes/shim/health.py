@@ -6,13 +6,13 @@ from __future__ import annotations
 class Health:
     """Counts consecutive failures of the liveness and the readiness probe of one run of a command.
 
-    Readiness is gained by one good answer and lost by `limit` bad ones in a row. An instance that was
+    Readiness is gained by one good answer to each, and lost by `limit` bad ones to either in a row. An instance that was
     ready and failed its liveness `limit` times in a row is `hung`: it is to be started again. Before
     it was ready for the first time it is never hung, however long it takes: the deadline for that is
     the rollout's.
 
     >>> health = Health(limit=2)
-    >>> health.ready(ok=True, text="200"); health.state
+    >>> health.alive(ok=True, text="200"); health.ready(ok=True, text="200"); health.state
     'ready'
     >>> health.alive(ok=False, text="no answer within 2 s"); health.state, health.hung
     ('ready', False)
@@ -20,12 +20,13 @@ class Health:
     ('unready', True)
     """
 
-    __slots__ = ("failures", "is_ready", "limit", "text", "unready", "was_ready")
+    __slots__ = ("failures", "is_ready", "limit", "lives", "text", "unready", "was_ready")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.failures = 0
         self.unready = 0
+        self.lives = False
         self.is_ready = False
         self.was_ready = False
         self.text = "no probe has been answered yet"
@@ -33,6 +34,7 @@ class Health:
     def alive(self, *, ok: bool, text: str) -> None:
         """Take note of an answer to the liveness probe."""
         self.failures = 0 if ok else self.failures + 1
+        self.lives = ok
         if not ok:
             self.text = text
             self.is_ready = self.is_ready and self.failures < self.limit
@@ -41,8 +43,8 @@ class Health:
         """Take note of an answer to the readiness probe."""
         self.unready = 0 if ok else self.unready + 1
         if ok:
-            self.is_ready = self.was_ready = self.failures < self.limit
-            self.text = "" if self.is_ready else self.text
+            self.is_ready = self.is_ready or self.lives
+            self.was_ready = self.was_ready or self.is_ready
         else:
             self.text = text
             self.is_ready = self.is_ready and self.unready < self.limit

@@ -94,8 +94,7 @@ class Probe:
             self._finish(ok=False, text=os.strerror(error.errno or 0).lower())
             return
         self._got += data
-        head, _, body = self._got.partition(b"\r\n\r\n")
-        if data and len(self._got) < _MOST and not _complete(head, body):
+        if data and len(self._got) < _MOST and not _complete(self._got):
             return
         ok, text = judge(self._got)
         self._finish(ok=ok, text=text)
@@ -132,13 +131,15 @@ def judge(answer: bytes) -> tuple[bool, str]:
     return rest[0] in "23", f"answered {rest.strip()[:60]}" + (f": {said}" if said else "")
 
 
-def _complete(head: bytes, body: bytes) -> bool:
-    if not body:
+def _complete(answer: bytes) -> bool:
+    """Whether enough has come, also from a server that keeps the connection open against our wish."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
         return False
-    if len(body) >= _BODY + 20:
-        return True
     length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0].strip()
-    return length.isdigit() and len(body) >= int(length)
+    if head.split(b" ", 2)[1:2] in ([b"204"], [b"304"]):
+        return True
+    return len(body) >= _BODY + 20 or (length.isdigit() and len(body) >= int(length))
 
 
 def _ignore(ok: bool, text: str) -> None:  # noqa: FBT001 - the signature of `done`
