@@ -12,7 +12,7 @@ every state is a frozen value that travels as JSON:
 - `evidence`, `ratio`, `proof`, `quantiles` — the statistics, each usable on its own.
 - `buckets.samples` — a router's one-second counts to `Sample`s of the policy's bucket.
 - `rules.evaluate` — absolute rules (`error_rate > 1% over 5m -> rollback`).
-- `backtest` — the same judge over recorded traffic.
+- `backtest.backtest` — the same judge over recorded traffic.
 - `sources/` — adapters that fetch counts: the only part that does I/O.
 
 `docs/explanation/judging.md` tells what is promised, and under which assumption.
@@ -35,7 +35,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crossfade.analysis.backtest import Outcome, backtest
+    from crossfade.analysis.backtest import Outcome
     from crossfade.analysis.buckets import samples
     from crossfade.analysis.judge import begin_stage, finding, fold, start
     from crossfade.analysis.quantiles import quantile
@@ -56,7 +56,6 @@ _HOMES = {
     "Ruling": "rules",
     "Sample": "values",
     "Verdict": "values",
-    "backtest": "backtest",
     "begin_stage": "judge",
     "evaluate": "rules",
     "finding": "judge",
@@ -78,7 +77,6 @@ __all__ = [
     "Ruling",
     "Sample",
     "Verdict",
-    "backtest",
     "begin_stage",
     "evaluate",
     "finding",

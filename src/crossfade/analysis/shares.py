@@ -45,7 +45,7 @@ def _differs(before: Sequence[tuple[int, int]], after: Sequence[tuple[int, int]]
     """Whether the share of `after` is another than that of `before`, well beyond noise."""
     if len(after) < _AHEAD[0]:
         return False
-    c_1, m_1 = _total(before)
+    c_1, m_1 = _total(_without_the_oddest(before))
     c_2, m_2 = _total(after)
     if m_1 == 0 or m_2 == 0:
         return False
@@ -56,6 +56,15 @@ def _differs(before: Sequence[tuple[int, int]], after: Sequence[tuple[int, int]]
     parts = [c / m for c, m in after if m]
     half = len([part for part in parts if (part > (old + new) / 2) == (new > old)])
     return abs(new - old) > max(_DEVIATIONS * noise, _RELATIVE * smaller) and half >= _AHEAD[0]
+
+
+def _without_the_oddest(pairs: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """Leave out the bucket furthest from the share of all, so that one odd bucket does not move a stage's share."""
+    c, m = _total(pairs)
+    if len(pairs) < _AHEAD[0] + 1 or m == 0:
+        return pairs
+    oddest = max(range(len(pairs)), key=lambda i: abs(pairs[i][0] - pairs[i][1] * c / m))
+    return [*pairs[:oddest], *pairs[oddest + 1 :]]
 
 
 def _split_likelihood(pairs: Sequence[tuple[int, int]], k: int) -> float:
