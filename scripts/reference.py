@@ -10,7 +10,7 @@ import argparse
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,19 +67,65 @@ def error_codes() -> dict[str, ErrorCode]:
     codes: dict[str, ErrorCode] = {}
     for path, tree in modules():
         in_config = path.is_relative_to(SOURCE / "config")
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.Call):
-                continue
-            called = last_name(node.func)
+        for call, names in calls(tree):
+            called = last_name(call.func)
             fault = called.lower().endswith("fault") or (in_config and called not in exits)
             if called not in exits and not fault:
                 continue
-            for position, argument in enumerate(node.args):
-                if name := code_in(argument):
+            for position, argument in enumerate(call.args):
+                found = codes_in(argument) or names.get(last_name(argument), [])
+                for name in found:
                     code = codes.setdefault(name, ErrorCode(name))
-                    add_call(code, node, position, "BAD_INPUT" if fault else exits[called])
+                    add_call(code, call, position, "BAD_INPUT" if fault else exits[called])
+                if found:
                     break
+    areas = {name.partition(".")[0] for name in codes}
+    for _, tree in modules():
+        for row in (node for node in ast.walk(tree) if isinstance(node, ast.Tuple)):
+            add_row(codes, row, areas)
     return dict(sorted(codes.items()))
+
+
+def add_row(codes: dict[str, ErrorCode], row: ast.Tuple, areas: set[str]) -> None:
+    """Take over `(code, what, next)`, or a row of a table that ends with code and next."""
+    for position, element in enumerate(row.elts[:-1]):
+        name = code_in(element)
+        words = [wording(other) for other in row.elts[position + 1 :]]
+        if name.partition(".")[0] in areas and any(words):
+            code = codes.setdefault(name, ErrorCode(name))
+            says, hint = (words[0], "".join(words[1:2])) if position == 0 else ("", words[0])
+            code.says |= {says: None} if says else {}
+            code.next |= {hint: None} if hint else {}
+            code.exits = code.exits or {"BAD_INPUT"}
+
+
+def calls(tree: ast.Module) -> Iterator[tuple[ast.Call, dict[str, list[str]]]]:
+    """Every call of a module, with the names that hold an error code where it stands."""
+    shared = codes_by_name(tree.body)
+    scopes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    seen: set[ast.Call] = set()
+    for scope in [*scopes, tree]:
+        own = codes_by_name(node for node in ast.walk(scope) if isinstance(node, ast.stmt)) if scope != tree else {}
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Call) and node not in seen:
+                seen.add(node)
+                yield node, {**shared, **own}
+
+
+def codes_by_name(statements: Iterable[ast.stmt]) -> dict[str, list[str]]:
+    """The error codes that simple assignments give to names."""
+    found: dict[str, list[str]] = {}
+    for statement in statements:
+        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+        if value and (codes := codes_in(value)):
+            found.setdefault(assigned_name(statement), []).extend(codes)
+    return found
+
+
+def codes_in(node: ast.expr) -> list[str]:
+    """The error codes that an expression may be: one, or those of the branches of `a if … else b`."""
+    branches = [node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]
+    return [name for branch in branches if (name := code_in(branch))]
 
 
 def code_in(node: ast.expr) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from crossfade.config.load import load_text
+
 ROOT = Path(__file__).parents[2]
 SKIPPED = {".git", ".venv", ".tools", ".crossfade", "dist", "build", "node_modules", "__pycache__", ".hypothesis"}
 BINARY = {".png", ".ico", ".woff2", ".gz", ".whl"}
@@ -107,6 +109,15 @@ def test_every_page_can_be_reached_from_the_index():
                 seen.add(path)
                 waiting.append(path)
     assert [named(page) for page in PAGES if page.is_relative_to(ROOT / "docs") and page not in seen] == []
+
+
+WHOLE_FILE = re.compile(r"^```yaml[^\n]*\n(project:.*?)^```$", re.MULTILINE | re.DOTALL)
+CONFIGURATIONS = [pytest.param(text, id=named(page)) for page in PAGES for text in WHOLE_FILE.findall(page.read_text())]
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS)
+def test_a_configuration_on_a_page_is_one_that_works(text, tmp_path):
+    assert load_text(text, tmp_path / "crossfade.yaml").project.components
 
 
 def test_changesets_name_what_they_change_and_why():
