@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -171,10 +172,8 @@ def test_bad_csv(lines, says):
 
 @given(st.lists(st.text(max_size=40), max_size=6))
 def test_whatever_the_text_there_is_never_a_traceback(lines):
-    try:
-        backtest(lines)
-    except BadInputError as error:
-        assert error.where
+    with suppress(BadInputError):
+        assert backtest(lines).verdict in {"pass", "fail", "inconclusive"}
 
 
 def test_stages_are_found_where_the_share_jumps_and_not_where_it_is_noisy():
