@@ -103,6 +103,8 @@ class Counts:
     bounds_ms: tuple[float, ...]
     alive_at: float | None
     """Time up to which the counts are complete; None when the source did not answer."""
+    dropped: int = 0
+    """Requests since then that are known to have been lost to the count (never to the visitor)."""
 
 
 @dataclass(frozen=True, slots=True)
