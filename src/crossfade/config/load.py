@@ -53,7 +53,7 @@ def find(start: Path) -> Path:
         code,
         f"there is no {NAME} here",
         where=f"looked in {start} and every folder above it",
-        next="run `crossfade init` to write one, or name one with --config FILE",
+        next="run `crossfade init` to write one, or name one with --file FILE",
     )
 
 

@@ -1,0 +1,1 @@
+"""The commands, by what people come for: start, release, look, steer, prove. Each is imported when it is called."""

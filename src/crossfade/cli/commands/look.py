@@ -1,0 +1,280 @@
+"""Looking: what runs, where a rollout stands, why, and what has happened."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crossfade.cli.arguments import ComponentArgument, EnvironmentArgument
+from crossfade.cli.place import Place
+from crossfade.core.errors import BadInputError, ExitCode
+
+if TYPE_CHECKING:
+    from crossfade.engine.control import Control, View
+
+_FOLLOW_EVERY = 0.5
+_PAGE = 1000
+_WHOLE = 1_000_000
+Follow = Annotated[bool, typer.Option("--follow", help="Stay, and print what comes.")]
+
+
+def status(
+    ctx: typer.Context,
+    component: ComponentArgument = None,
+    environment: EnvironmentArgument = None,
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay until the rollout ends; carry it on where no worker does.")
+    ] = False,
+) -> int:
+    """Show what runs where, and where a rollout stands.
+
+    Without a target it shows all of them. With --watch the exit code tells how the rollout ended, as
+    `deploy` does.
+    """
+    place = Place.of(ctx)
+    with place.control() as control:
+        if watch:
+            return _watch(place, control, place.view(control, component, environment))
+        if component is None and environment is None:
+            targets = place.targets(control)
+            if not targets:
+                place.loaded  # noqa: B018 - says what is wrong with the file
+        elif component is not None and component.startswith("ro_"):
+            return _status_of_rollout(place, control, control.view(component))
+        else:
+            targets = [place.choose(control, component, environment)]
+        return _status(place, control, targets, whole=component is None and environment is None)
+
+
+def _status(place: Place, control: Control, targets: list[tuple[str, str]], *, whole: bool) -> int:
+    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.status import Standing, grid, tree  # noqa: PLC0415 - heavy
+
+    now, watched = time.time(), control.has_worker()
+    found = [(control.target(*target), control.current(*target)) for target in targets]
+    if place.printer.as_json:
+        rows = [
+            {
+                "component": component,
+                "environment": environment,
+                "version": target.version,
+                "previous": target.previous,
+                "rollout": rollout_object(view, now) if view is not None else None,
+            }
+            for (component, environment), (target, view) in zip(targets, found, strict=True)
+        ]
+        place.printer.document({"watched": watched, "targets": rows})
+        return ExitCode.DONE
+    if not whole and found[0][1] is not None:
+        place.printer.show(tree(found[0][1], now, watched=watched))
+        return ExitCode.DONE
+    standings = [Standing(*names, target.version, view) for names, (target, view) in zip(targets, found, strict=True)]
+    place.printer.show(grid(standings, now))
+    if not watched and any(view is not None and not view.rollout.finished for _, view in found):
+        place.printer.line("\nno worker is alive, so nothing moves: `crossfade status --watch` or `crossfade worker`")
+    return ExitCode.DONE
+
+
+def _status_of_rollout(place: Place, control: Control, view: View) -> int:
+    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.status import tree  # noqa: PLC0415 - heavy
+
+    now = time.time()
+    if place.printer.as_json:
+        place.printer.document({"watched": control.has_worker(), "rollout": rollout_object(view, now)})
+    else:
+        place.printer.show(tree(view, now, watched=control.has_worker()))
+    return ExitCode.DONE
+
+
+def _watch(place: Place, control: Control, view: View) -> int:
+    from crossfade.cli.attend import Attendance, verdict  # noqa: PLC0415 - heavy
+    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.ending import tell_ending  # noqa: PLC0415 - heavy
+
+    rows = control.events(rollout=view.rollout.id, limit=_WHOLE)
+    after = rows[-1].sequence if rows else 0
+    ending, last = Attendance(
+        place, control, view.rollout.id, until=lambda seen: seen.rollout.finished, after=after
+    ).run()
+    if place.printer.as_json:
+        place.printer.document({"watched": control.has_worker(), "rollout": rollout_object(last, time.time())})
+    tell_ending(place, control, ending, last)
+    return verdict(ending, last)
+
+
+def why(ctx: typer.Context, component: ComponentArgument = None, environment: EnvironmentArgument = None) -> int:
+    """Say what blocks, holds or took back a release, and who can clear it.
+
+    Name a version (`crossfade why api@1.2.0 production`) to learn what would keep it from going out.
+    """
+    from crossfade.cli.render.why import why_lines  # noqa: PLC0415 - heavy
+
+    place = Place.of(ctx)
+    name, version = _split(component)
+    with place.control() as control:
+        if name is not None and name.startswith("ro_"):
+            view: View | None = control.view(name)
+            target = (view.deployment.component, view.deployment.environment) if view is not None else ("", "")
+        else:
+            target = place.choose(control, name, environment)
+            view = control.current(*target)
+        blockers = _blockers(place, control, target, view, version)
+        watched = control.has_worker()
+        if place.printer.as_json:
+            _why_document(place, target, blockers, view)
+        else:
+            for line in why_lines(target, view, version, blockers, time.time(), watched=watched):
+                place.printer.line(line)
+    return ExitCode.DONE
+
+
+def _split(component: str | None) -> tuple[str | None, str | None]:
+    if component is None or "@" not in component:
+        return component, None
+    from crossfade.core.reference import parse_reference  # noqa: PLC0415 - after the door
+
+    reference = parse_reference(component)
+    return reference.component, str(reference.version)
+
+
+def _blockers(
+    place: Place, control: Control, target: tuple[str, str], view: View | None, version: str | None
+) -> list[str]:
+    try:
+        deployment = place.deployment(*target)
+    except BadInputError as error:
+        if view is None:
+            raise
+        return [
+            f"{error.what}: no new release can start (crossfade check)",
+            *map(str, control.why(view.deployment, version)),
+        ]
+    return [str(each) for each in control.why(deployment, version)]
+
+
+def _why_document(place: Place, target: tuple[str, str], blockers: list[str], view: View | None) -> None:
+    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+
+    rollout = rollout_object(view, time.time()) if view is not None else None
+    place.printer.document({"component": target[0], "environment": target[1], "blockers": blockers, "rollout": rollout})
+
+
+def history(
+    ctx: typer.Context,
+    component: Annotated[
+        str | None, typer.Argument(help="A component, or the id of a rollout to tell in full.", metavar="COMPONENT|ID")
+    ] = None,
+    environment: EnvironmentArgument = None,
+    *,
+    limit: Annotated[int, typer.Option("--limit", help="The newest so many.", min=1, max=100_000)] = 20,
+) -> int:
+    """List rollouts, or tell one from its first to its last moment."""
+    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.record import history_table  # noqa: PLC0415 - heavy
+
+    place = Place.of(ctx)
+    with place.control() as control:
+        if component is not None and component.startswith("ro_"):
+            return _record(place, control, control.view(component))
+        if component is not None:
+            place.choose(control, component, environment)  # an unknown name is an error, not an empty list
+        views = control.history(component=component, environment=environment, limit=limit)
+    now = time.time()
+    if place.printer.as_json:
+        place.printer.document({"rollouts": [rollout_object(view, now) for view in views]})
+    place.printer.show(history_table(views, now))
+    return ExitCode.DONE
+
+
+def _record(place: Place, control: Control, view: View) -> int:
+    from crossfade.cli.documents import event_object, rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.record import exposed_seconds, record  # noqa: PLC0415 - heavy
+
+    rows, now = control.events(rollout=view.rollout.id, limit=_WHOLE), time.time()
+    if place.printer.as_json:
+        cost: dict[str, Any] = {
+            "failed_requests": view.rollout.canary_errors,
+            "canary_requests": view.rollout.canary_requests,
+            "seconds": exposed_seconds(view, rows),
+        }
+        events = [event_object(row) for row in rows]
+        place.printer.document({"rollout": rollout_object(view, now), "cost": cost, "events": events})
+    place.printer.show(record(view, rows, now))
+    return ExitCode.DONE
+
+
+def events(
+    ctx: typer.Context,
+    *,
+    after: Annotated[int, typer.Option("--after", help="Only entries after this number.", min=0)] = 0,
+    rollout: Annotated[
+        str | None, typer.Option("--rollout", help="Only entries of this rollout.", metavar="ID")
+    ] = None,
+    follow: Follow = False,
+) -> int:
+    """Print the record of decisions, commands and actions.
+
+    With --json each entry is one JSON object on a line of its own, with the hash that ties it to the
+    one before.
+    """
+    from crossfade.cli.documents import event_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.record import event_line  # noqa: PLC0415 - heavy
+
+    place = Place.of(ctx)
+    with place.control() as control:
+        while True:
+            rows = control.events(after=after, rollout=rollout, limit=_PAGE)
+            for row in rows:
+                after = row.sequence
+                if place.printer.as_json:
+                    place.printer.object(event_object(row))
+                else:
+                    place.printer.line(f"{row.sequence:>6}  {event_line(row, with_day=True)}")
+            if place.printer.abandoned or (not follow and len(rows) < _PAGE):
+                return ExitCode.DONE
+            if len(rows) < _PAGE:
+                time.sleep(_FOLLOW_EVERY)
+
+
+def logs(
+    ctx: typer.Context,
+    component: ComponentArgument = None,
+    environment: EnvironmentArgument = None,
+    *,
+    slot: Annotated[str | None, typer.Option("--slot", help="Only one side: blue or green.", metavar="SLOT")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="The newest so many of each instance.", min=0)] = 100,
+    follow: Follow = False,
+) -> int:
+    """Print what the instances print.
+
+    Also of instances that have ended: their last lines are kept.
+    """
+    if slot not in (None, "blue", "green"):
+        raise BadInputError(
+            "usage.slot", f"there is no slot {slot!r}", next="write blue or green; `crossfade status` shows them"
+        )
+    place = Place.of(ctx)
+    with place.control() as control:
+        target = place.choose(control, component, environment)
+        asyncio.run(_print_logs(place, control, target, slot, lines, follow=follow))
+    return ExitCode.DONE
+
+
+async def _print_logs(
+    place: Place, control: Control, target: tuple[str, str], slot: Any, lines: int, *, follow: bool
+) -> None:
+    from crossfade.cli.render.plain import clock, one_line  # noqa: PLC0415 - after the door
+
+    async for line in control.logs(*target).logs(slot=slot, lines=lines, follow=follow):
+        if place.printer.as_json:
+            place.printer.object({"at": line.at, "instance": line.instance, "stream": line.stream, "text": line.text})
+        else:
+            mark = "!" if line.stream == "err" else " "
+            place.printer.line(f"{clock(line.at)}  {line.instance} {mark} {one_line(line.text)}")
+        if place.printer.abandoned:
+            return

@@ -1,0 +1,131 @@
+"""Releasing: what would happen, and making it happen."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crossfade.cli.arguments import EnvironmentArgument, Reason, Release
+from crossfade.cli.place import Place
+from crossfade.core.errors import BadInputError, ExitCode
+
+if TYPE_CHECKING:
+    from crossfade.config.model import Deployment
+    from crossfade.engine.control import Control, View
+    from crossfade.rollouts.plan import Plan
+
+
+def plan(ctx: typer.Context, release: Release, environment: EnvironmentArgument = None) -> None:
+    """Show the steps of a release and what it risks; nothing happens.
+
+    The plan is made from what runs in the environment now, exactly as `deploy` would make it.
+    """
+    from crossfade.cli.documents import plan_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.plan import plan_view  # noqa: PLC0415 - heavy
+
+    place = Place.of(ctx)
+    deployment, version = _asked_for(place, release, environment)
+    with place.control() as control:
+        made = control.plan(deployment, version)
+    if place.printer.as_json:
+        place.printer.document(plan_object(made, deployment.settings.judge))
+    place.printer.show(plan_view(made, deployment))
+
+
+def deploy(
+    ctx: typer.Context,
+    release: Release,
+    environment: EnvironmentArgument = None,
+    *,
+    detach: Annotated[bool, typer.Option("--detach", help="Record it and leave: a worker carries it out.")] = False,
+    reason: Reason = "",
+) -> int:
+    """Release a version, and stay until it is healthy or taken back.
+
+    Prints the plan, records the rollout, and shows every step until the new version has all of the
+    traffic and the old one is drained. Where no worker is alive, the engine runs in this process; if
+    that ends, running the same command again goes on where it was.
+
+    Exit codes: 0 done, 3 taken back, 4 waits for a person (without a terminal), 130 left.
+    """
+    place = Place.of(ctx)
+    deployment, version = _asked_for(place, release, environment)
+    with place.control() as control:
+        view, made, fresh = _begin(place, control, deployment, version, reason)
+        if detach:
+            return _detached(place, control, view, made, fresh=fresh)
+        return _carry_out(place, control, view, made, fresh=fresh)
+
+
+def _asked_for(place: Place, release: str, environment: str | None) -> tuple[Deployment, str]:
+    from crossfade.core.reference import parse_reference  # noqa: PLC0415 - after the door
+
+    reference = parse_reference(release)
+    environments = list(place.loaded.project.environments)
+    if environment is None and len(environments) > 1:
+        raise BadInputError(
+            "target.ambiguous",
+            "there is more than one environment",
+            next=f"name one of: {', '.join(environments)}",
+        )
+    return place.deployment(reference.component, environment or environments[0]), str(reference.version)
+
+
+def _begin(
+    place: Place, control: Control, deployment: Deployment, version: str, reason: str
+) -> tuple[View, Plan, bool]:
+    """Record the rollout, or find the one for this very version that a crash left; whether it is a fresh one."""
+    from crossfade.cli.render.plan import plan_view  # noqa: PLC0415 - heavy
+
+    active = control.current(deployment.component, deployment.environment)
+    if active is not None and not active.rollout.finished and active.rollout.plan.version == version:
+        return active, active.rollout.plan, False
+    made = control.plan(deployment, version)
+    place.printer.show(plan_view(made, deployment))
+    view = control.deploy(deployment, version, actor=place.actor, reason=reason)
+    return view, view.rollout.plan, True
+
+
+def _detached(place: Place, control: Control, view: View, made: Plan, *, fresh: bool) -> int:
+    from crossfade.cli.standing import step_title  # noqa: PLC0415 - heavy
+
+    watched = control.has_worker()
+    r = view.rollout
+    place.printer.line(f"recorded as {r.id}" if fresh else f"{r.id} is under way already: {step_title(r)}")
+    if watched:
+        place.printer.line(
+            f"a worker carries it out; see `crossfade status {r.plan.component} {r.plan.environment} --watch`"
+        )
+    else:
+        place.printer.line("no worker is alive, so nothing happens yet: start one with `crossfade worker`,")
+        place.printer.line(f"or stay with it: crossfade status {r.plan.component} {r.plan.environment} --watch")
+    _document(place, control, view, made)
+    return ExitCode.DONE
+
+
+def _carry_out(place: Place, control: Control, view: View, made: Plan, *, fresh: bool) -> int:
+    from crossfade.cli.attend import Attendance, verdict  # noqa: PLC0415 - heavy
+    from crossfade.cli.ending import tell_ending  # noqa: PLC0415 - heavy
+
+    if not fresh:
+        place.printer.note(f"{view.rollout.id} is under way already: staying with it")
+    attendance = Attendance(place, control, view.rollout.id, until=lambda seen: seen.rollout.finished, fresh=fresh)
+    ending, last = attendance.run()
+    tell_ending(place, control, ending, last)
+    _document(place, control, last, made)
+    return verdict(ending, last)
+
+
+def _document(place: Place, control: Control, view: View, made: Plan) -> None:
+    if not place.printer.as_json:
+        return
+    from crossfade.cli.documents import plan_object, rollout_object  # noqa: PLC0415 - heavy
+
+    document: dict[str, Any] = {
+        "plan": plan_object(made, view.deployment.settings.judge),
+        "rollout": rollout_object(view, time.time()),
+        "watched": control.has_worker(),
+    }
+    place.printer.document(document)

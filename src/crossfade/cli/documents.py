@@ -1,0 +1,395 @@
+"""What `--json` prints: stable objects, described by their types.
+
+Times are seconds since 1970-01-01 UTC, durations are seconds, shares of traffic are percent. A value that
+is not known is null. New keys may be added; keys that are here stay and keep their meaning.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+from crossfade.cli.standing import Revision, cost, next_command, revisions, seconds_left
+from crossfade.core.durations import FULL
+from crossfade.rollouts.plan import Plan
+
+if TYPE_CHECKING:
+    from crossfade.config.model import Judge
+    from crossfade.engine.control import View
+    from crossfade.store.audit import AuditRow
+
+
+class ErrorObject(TypedDict):
+    """What went wrong, in place of any other document."""
+
+    code: Annotated[str, "stable name of the error; see errors.md"]
+    what: Annotated[str, "what happened, in one sentence"]
+    where: Annotated[str, "the file and line, or the thing it is about"]
+    next: Annotated[str, "what to do now"]
+    retry: Annotated[bool, "whether the same command may succeed later by itself"]
+
+
+class StepObject(TypedDict):
+    """One step of a plan."""
+
+    number: Annotated[int, "1 for the first"]
+    kind: Annotated[str, "start, ready, smoke, shift, watch, await, hold, stop-new, stop-old, start-old"]
+    text: Annotated[str, "the step as people read it"]
+    share: Annotated[float, "the new version's share of the traffic once the step is done, in percent"]
+    seconds: Annotated[float, "how long it is meant to take"]
+    at_least: Annotated[float, "the shortest it may take (adaptive promotion)"]
+    at_most: Annotated[float, "the longest it may take before the rollout is held"]
+
+
+class ExposureObject(TypedDict):
+    """The worst case at one shift: every request of a share fails for some seconds."""
+
+    step: Annotated[int, "number of the shift"]
+    share: Annotated[float, "share of the traffic that fails, in percent"]
+    seconds: Annotated[float, "the longest it can last before it is turned back"]
+    full_seconds: Annotated[float, "seconds of the whole traffic: times requests per second, failed requests"]
+
+
+class PlanObject(TypedDict):
+    """What a deploy would do."""
+
+    component: str
+    environment: str
+    strategy: Annotated[str, "first, direct, blue-green or canary"]
+    version: str
+    previous: Annotated[str | None, "what runs there now; null for a first release"]
+    steps: list[StepObject]
+    shortest_seconds: Annotated[float, "when every step ends as early as it may"]
+    longest_seconds: Annotated[float, "when every step takes as long as it may"]
+    exposures: Annotated[list[ExposureObject], "the worst case at each growing shift; empty for a first release"]
+
+
+class InstanceObject(TypedDict):
+    """One running copy of a version."""
+
+    id: str
+    state: Annotated[str, "starting, ready, unready, backing-off, stopping, gone"]
+    address: str
+    since: Annotated[float, "start of the current run"]
+    restarts: int
+    detail: Annotated[str, "why it is not ready"]
+
+
+class RevisionObject(TypedDict):
+    """One of the versions that a rollout is about."""
+
+    role: Annotated[str, "stable, canary, previous, taken back"]
+    version: str
+    slot: Annotated[str, "blue or green"]
+    wanted_share: Annotated[float, "the share that it should have, in percent"]
+    actual_share: Annotated[float | None, "the share that the router gives it, in percent"]
+    in_flight: Annotated[int | None, "requests under way"]
+    instances: Annotated[list[InstanceObject] | None, "null when the runtime did not answer"]
+
+
+class CurrentObject(TypedDict):
+    """The step under way."""
+
+    number: Annotated[int, "1 for the first; the way back counts anew"]
+    of: Annotated[int, "number of steps on this way"]
+    kind: str
+    text: str
+    since: float
+    seconds_left: Annotated[float | None, "until it has lasted as long as it is meant to"]
+
+
+class EvidenceObject(TypedDict):
+    """One test of the judge and how far it is from its bound."""
+
+    test: Annotated[str, "errors, latency p50/p90/p99, combined, guard, pass"]
+    value: float
+    bound: Annotated[float, "value ≥ bound decides"]
+
+
+class RatioObject(TypedDict):
+    """The anytime-valid confidence interval of canary errors to stable errors."""
+
+    low: float
+    high: Annotated[float | None, "null when it has no upper end"]
+
+
+class FindingObject(TypedDict):
+    """What the judge says."""
+
+    verdict: Annotated[str, "pass, fail or inconclusive"]
+    cause: Annotated[str, "errors, latency, combined, guard, a rule, proven, starved, blind, undecided"]
+    reason: Annotated[str, "the arithmetic as a sentence"]
+    ratio: RatioObject | None
+    evidence: list[EvidenceObject]
+    canary_requests: int
+    canary_errors: int
+    stable_requests: int
+    stable_errors: int
+
+
+class RolloutObject(TypedDict):
+    """One rollout and where it stands."""
+
+    id: str
+    component: str
+    environment: str
+    version: str
+    previous: str | None
+    strategy: str
+    status: Annotated[str, "running, paused, held, rolling-back, done, rolled-back"]
+    actor: Annotated[str, "who asked for it"]
+    created_at: float
+    finished_at: float | None
+    step: Annotated[CurrentObject | None, "null at the end"]
+    cause: Annotated[str, "why it turned back: a cause of the judge, command, instances, ready, start, smoke, proof"]
+    reason: Annotated[str, "why it is held, paused or went back"]
+    next: Annotated[str, "the commands that this state answers to"]
+    failed_requests: Annotated[int, "requests of the new version that failed"]
+    canary_requests: int
+    seconds_to_rollback: Annotated[float | None, "from the verdict until the data plane confirmed 0 %"]
+    seen_at: Annotated[float | None, "when the engine last looked"]
+    revisions: list[RevisionObject]
+    finding: FindingObject | None
+
+
+class TargetObject(TypedDict):
+    """One component in one environment."""
+
+    component: str
+    environment: str
+    version: Annotated[str | None, "the trusted version; null where nothing was released"]
+    previous: str | None
+    rollout: Annotated[RolloutObject | None, "the one under way, else the newest"]
+
+
+class StatusObject(TypedDict):
+    """`crossfade status`."""
+
+    watched: Annotated[bool, "whether a worker is alive"]
+    targets: list[TargetObject]
+
+
+class EventObject(TypedDict):
+    """One entry of the record."""
+
+    sequence: int
+    at: float
+    actor: str
+    kind: str
+    rollout: str | None
+    component: str | None
+    environment: str | None
+    text: str
+    data: dict[str, Any]
+    previous: Annotated[str, "hash of the entry before"]
+    hash: str
+
+
+class CostObject(TypedDict):
+    """What a rollout cost its users."""
+
+    failed_requests: int
+    canary_requests: int
+    seconds: Annotated[float | None, "from the first growing shift until the data plane confirmed 0 %"]
+
+
+class HistoryObject(TypedDict):
+    """`crossfade history`."""
+
+    rollouts: list[RolloutObject]
+
+
+class RecordObject(TypedDict):
+    """`crossfade history ID`."""
+
+    rollout: RolloutObject
+    cost: CostObject
+    events: list[EventObject]
+
+
+class AnswerObject(TypedDict):
+    """The answer to a command."""
+
+    verb: str
+    accepted: bool
+    text: str
+    rollout: RolloutObject
+
+
+class WhyObject(TypedDict):
+    """`crossfade why`."""
+
+    component: str
+    environment: str
+    blockers: list[str]
+    rollout: RolloutObject | None
+
+
+class LogObject(TypedDict):
+    """One line that an instance printed."""
+
+    at: float
+    instance: str
+    stream: Annotated[str, "out or err"]
+    text: str
+
+
+class AuditObject(TypedDict):
+    """`crossfade audit verify`."""
+
+    sound: bool
+    entries: int
+    head: Annotated[str, "COUNT:HASH; note it elsewhere, and pass it as --head later"]
+    faults: list[AuditFaultObject]
+
+
+class AuditFaultObject(TypedDict):
+    """One thing that is wrong with the record."""
+
+    sequence: int
+    what: str
+
+
+def percent(points: int) -> float:
+    """A share in percent, from basis points."""
+    return points / (FULL / 100)
+
+
+def plan_object(plan: Plan, judge: Judge) -> PlanObject:
+    """Make a plan's document."""
+    return {
+        "component": plan.component,
+        "environment": plan.environment,
+        "strategy": plan.strategy,
+        "version": plan.version,
+        "previous": plan.previous,
+        "steps": [
+            {
+                "number": number,
+                "kind": step.kind,
+                "text": step.describe(),
+                "share": percent(step.share),
+                "seconds": step.seconds,
+                "at_least": step.at_least,
+                "at_most": step.at_most,
+            }
+            for number, step in enumerate(plan.steps, 1)
+        ],
+        "shortest_seconds": plan.shortest,
+        "longest_seconds": plan.longest,
+        "exposures": [
+            {
+                "step": each.step + 1,
+                "share": percent(each.share),
+                "seconds": each.seconds,
+                "full_seconds": each.full_seconds,
+            }
+            for each in plan.exposures(judge)
+        ],
+    }
+
+
+def rollout_object(view: View, now: float) -> RolloutObject:
+    """Make the document of a rollout as it stands at `now`."""
+    r = view.rollout
+    failed, seconds = cost(view)
+    step = r.current
+    return {
+        "id": r.id,
+        "component": r.plan.component,
+        "environment": r.plan.environment,
+        "version": r.plan.version,
+        "previous": r.plan.previous,
+        "strategy": r.plan.strategy,
+        "status": r.status,
+        "actor": view.actor,
+        "created_at": r.created_at,
+        "finished_at": r.finished_at,
+        "step": None
+        if step is None or r.finished
+        else {
+            "number": r.step + 1,
+            "of": len(r.way),
+            "kind": step.kind,
+            "text": step.describe(),
+            "since": r.since,
+            "seconds_left": seconds_left(view, now),
+        },
+        "cause": r.cause,
+        "reason": r.reason,
+        "next": next_command(r),
+        "failed_requests": failed,
+        "canary_requests": r.canary_requests,
+        "seconds_to_rollback": seconds,
+        "seen_at": view.seen_at,
+        "revisions": [_revision(each) for each in revisions(view)],
+        "finding": _finding(view),
+    }
+
+
+def _revision(revision: Revision) -> RevisionObject:
+    return {
+        "role": revision.role,
+        "version": revision.version,
+        "slot": revision.slot,
+        "wanted_share": percent(revision.wanted),
+        "actual_share": None if revision.actual is None else percent(revision.actual),
+        "in_flight": revision.in_flight,
+        "instances": None
+        if revision.instances is None
+        else [
+            {
+                "id": each.id,
+                "state": each.state,
+                "address": each.address,
+                "since": each.since,
+                "restarts": each.restarts,
+                "detail": each.detail,
+            }
+            for each in revision.instances
+        ],
+    }
+
+
+def _finding(view: View) -> FindingObject | None:
+    finding = view.seen.finding if view.seen is not None else None
+    if finding is None:
+        return None
+    return {
+        "verdict": finding.verdict,
+        "cause": finding.cause,
+        "reason": finding.reason,
+        "ratio": None
+        if finding.ratio is None
+        else {"low": finite(finding.ratio[0]) or 0.0, "high": finite(finding.ratio[1])},
+        "evidence": [
+            {"test": each.test, "value": finite(each.value) or 0.0, "bound": finite(each.bound) or 0.0}
+            for each in finding.evidence
+        ],
+        "canary_requests": finding.canary_requests,
+        "canary_errors": finding.canary_errors,
+        "stable_requests": finding.stable_requests,
+        "stable_errors": finding.stable_errors,
+    }
+
+
+def event_object(row: AuditRow) -> EventObject:
+    """Make the document of one entry of the record."""
+    return {
+        "sequence": row.sequence,
+        "at": row.at,
+        "actor": row.actor,
+        "kind": row.kind,
+        "rollout": row.rollout,
+        "component": row.component,
+        "environment": row.environment,
+        "text": row.text,
+        "data": row.data,
+        "previous": row.previous,
+        "hash": row.hash,
+    }
+
+
+def finite(value: float) -> float | None:
+    """`value`, or null where it has no end: JSON knows no infinity."""
+    return value if math.isfinite(value) else None
