@@ -1,0 +1,138 @@
+"""Carrying out one action: the only place from which anything in the world is changed.
+
+Every action may come twice, or late: adapters are idempotent, and the router's fence refuses what is
+older than what it has accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from crossfade.config.model import Component, Deployment, Smoke, VersionProof
+from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from crossfade.engine.site import Site
+from crossfade.rollouts.rollout import Action, Outcome
+from crossfade.runtimes.port import Release
+
+_CONFIRM_TRIES = 20
+_CONFIRM_PAUSE = 0.1
+_PROBE_TIMEOUT = 5.0
+
+WorkloadOf = Callable[[str], Component | None]
+"""The workload that a version was last rolled out with."""
+
+
+async def carry_out(action: Action, site: Site, deployment: Deployment, workload_of: WorkloadOf) -> Outcome:
+    """Do what `action` says; every fault becomes an outcome, with whether trying again may help."""
+    try:
+        match action.kind:
+            case "start":
+                release = Release(action.version, _workload(action.version, deployment, workload_of))
+                await site.runtime.start(action.slot, release, action.count)
+            case "stop":
+                await site.runtime.stop(action.slot)
+            case "route":
+                await _route(action, site, deployment)
+            case "smoke":
+                await _smoke(action, site, deployment)
+    except BadInputError as error:
+        return Outcome(ok=False, error=str(error), retry=False)
+    except CrossfadeError as error:
+        return Outcome(ok=False, error=str(error), retry=error.retry or action.kind in ("route", "stop"))
+    except OSError as error:
+        return Outcome(ok=False, error=f"{type(error).__name__}: {error}", retry=True)
+    return Outcome(ok=True)
+
+
+def _workload(version: str, deployment: Deployment, workload_of: WorkloadOf) -> Component:
+    known = workload_of(version)
+    if known is None:
+        raise BadInputError(
+            "rollout.unknown-version",
+            f"{deployment.component} {version} was never rolled out in {deployment.environment}",
+            next="deploy it: crossfade deploy",
+        )
+    return known
+
+
+# -- traffic ----------------------------------------------------------------------------------------------
+
+
+async def _route(action: Action, site: Site, deployment: Deployment) -> None:
+    """Apply, then ask the data plane: an acknowledgement is never believed."""
+    if action.routes is None:
+        raise CrossfadeError("engine.no-routes", f"the action {action.id} has no routes")
+    await site.router.apply(action.routes, fence=action.fence)
+    for _ in range(_CONFIRM_TRIES):
+        if await site.router.confirm(action.routes):
+            break
+        await asyncio.sleep(_CONFIRM_PAUSE)
+    else:
+        raise UnreachableError(
+            "router.unconfirmed",
+            "the router accepted the routes but does not act on them",
+            where=site.address,
+            next="look at the router's log; the routes are applied again",
+        )
+    proof = deployment.workload.version_proof
+    if action.proves and proof is not None:
+        await _prove(action.proves, proof, site, header=deployment.settings.router.override_header, action=action)
+
+
+async def _prove(version: str, proof: VersionProof, site: Site, *, header: str, action: Action) -> None:
+    """Ask through the router which version answers."""
+    routes = action.routes
+    stable = routes is not None and routes.stable != action.slot
+    wanted = "always" if routes is not None and stable and routes.weight(action.slot) > 0 else "never"
+    async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT, trust_env=False) as client:
+        answer = await client.get(f"http://{site.address}{proof.path}", headers={header: wanted})
+    found = answer.headers.get(proof.header) if proof.header else _field(answer, proof.field or "")
+    if found != version:
+        raise BadInputError(
+            "rollout.wrong-version",
+            f"through the router answers version {found or 'nothing'}, not {version}",
+            where=f"http://{site.address}{proof.path}",
+            next="check what was built, and version_proof in crossfade.yaml",
+        )
+
+
+def _field(answer: httpx.Response, path: str) -> str | None:
+    try:
+        value: Any = answer.json()
+    except ValueError:
+        return None
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return None if value is None else str(value)
+
+
+# -- smoke tests ------------------------------------------------------------------------------------------
+
+
+async def _smoke(action: Action, site: Site, deployment: Deployment) -> None:
+    """Every smoke test against every instance of the slot, directly."""
+    addresses = [i.address for i in await site.runtime.observe() if i.slot == action.slot and i.address]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for address in addresses:
+            for smoke in deployment.settings.strategy.smoke:
+                await _ask(client, address, smoke)
+
+
+async def _ask(client: httpx.AsyncClient, address: str, smoke: Smoke) -> None:
+    where = f"http://{address}{smoke.path}"
+    try:
+        answer = await client.get(where, timeout=smoke.timeout)
+    except httpx.HTTPError as error:
+        raise BadInputError(
+            "rollout.smoke", f"the smoke test got no answer: {type(error).__name__}", where=where
+        ) from error
+    if answer.status_code != smoke.status:
+        what = f"the smoke test was answered {answer.status_code}, wanted {smoke.status}"
+        raise BadInputError("rollout.smoke", what, where=where, next=f"it answered: {answer.text[:200]!r}")
+    if smoke.contains is not None and smoke.contains not in answer.text:
+        what = f"the smoke test's answer does not contain {smoke.contains!r}"
+        raise BadInputError("rollout.smoke", what, where=where, next=f"it answered: {answer.text[:200]!r}")

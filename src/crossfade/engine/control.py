@@ -1,0 +1,187 @@
+"""The product's verbs over what is stored: what the CLI (and later the API) calls.
+
+Nothing here touches the world: a verb is written down, and a worker carries it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from crossfade.config.model import Deployment, Direct
+from crossfade.core.errors import BadInputError
+from crossfade.core.ids import make_id, random_entropy
+from crossfade.engine.observe import SEEN, Seen
+from crossfade.engine.worker import database_address
+from crossfade.engine.workloads import newest_workload
+from crossfade.rollouts.plan import Plan, compile_plan
+from crossfade.rollouts.rollout import Command, Event, Rollout, Terms, Verb, begin
+from crossfade.store import AuditRow, RolloutRow, Store, Target, Verification, WorkerRow
+from crossfade.traffic.port import other
+
+ALIVE = 5.0
+"""Age of the last heartbeat (seconds) up to which a worker counts as alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A rollout as it was last written, and the world as it was last seen."""
+
+    rollout: Rollout
+    deployment: Deployment
+    actor: str
+    seen: Seen | None
+    seen_at: float | None
+
+
+class Control:
+    """Everything that a person may ask of Crossfade, on one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @classmethod
+    def open(cls, state: Path, database_url: str | None = None) -> Self:
+        """Open the store of a project: `database_url`, else a SQLite file in `state`."""
+        if database_url is None:
+            state.mkdir(parents=True, exist_ok=True)
+        return cls(Store.open(database_address(state, database_url)))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.store.close()
+
+    # -- going forward -------------------------------------------------------------------------------
+
+    def plan(self, deployment: Deployment, version: str) -> Plan:
+        """What `deploy` would do, from what is trusted there now."""
+        target = self.store.target(deployment.component, deployment.environment)
+        strategy = deployment.settings.strategy
+        return compile_plan(strategy, deployment.component, deployment.environment, version, previous=target.version)
+
+    def deploy(self, deployment: Deployment, version: str, *, actor: str, reason: str = "") -> View:
+        """Write down a new rollout; BadInputError `rollout.active` while another one is under way."""
+        target = self.store.target(deployment.component, deployment.environment)
+        plan = self.plan(deployment, version)
+        now = self.store.now()
+        entropy = random_entropy()
+        rollout = begin(
+            make_id("ro", now, entropy),
+            plan,
+            Terms.of(deployment),
+            slot=other(target.slot) if target.slot is not None else "blue",
+            fence=target.fence,
+            salt=int.from_bytes(entropy),
+            now=now,
+        )
+        started = Event(
+            "rollout.created",
+            reason or f"{deployment.component} {version} into {deployment.environment}, {plan.strategy}",
+            actor=actor,
+            data={"version": version, "previous": plan.previous, "steps": [step.describe() for step in plan.steps]},
+        )
+        self.store.create(rollout, deployment, actor, [started])
+        return self.view(rollout.id)
+
+    # -- while it runs, and back ---------------------------------------------------------------------
+
+    def command(self, rollout_id: str, verb: Verb, *, actor: str, reason: str = "") -> Command:
+        """Ask something of a rollout; it is answered by an event `command.done` or `command.refused`."""
+        return self.store.command(rollout_id, verb, actor, reason)
+
+    def rollback(self, deployment: Deployment, *, to: str | None, actor: str, reason: str = "") -> View:
+        """Go back: an active rollout turns; after its end, the version before (or `to`) is rolled out.
+
+        An active rollout can only turn to the version that it came from: for another one, `to` asks for a
+        rollout of its own once this one has ended.
+        """
+        current = self.current(deployment.component, deployment.environment)
+        if current is not None and not current.rollout.finished:
+            previous = current.rollout.plan.previous
+            if to not in (None, previous):
+                raise BadInputError(
+                    "rollback.active",
+                    f"the rollout under way can only return to {previous or 'nothing'}, not to {to}",
+                    where=current.rollout.id,
+                    next=f"crossfade abort first, then crossfade rollback --to {to}",
+                )
+            self.command(current.rollout.id, "rollback", actor=actor, reason=reason)
+            return self.view(current.rollout.id)
+        return self._roll_out_again(deployment, to=to, actor=actor, reason=reason)
+
+    def _roll_out_again(self, deployment: Deployment, *, to: str | None, actor: str, reason: str) -> View:
+        target = self.target(deployment.component, deployment.environment)
+        version = to or target.previous
+        where = f"{deployment.component} in {deployment.environment}"
+        if version is None:
+            raise BadInputError(
+                "rollback.nothing", "there is no earlier version to go back to", where=where, next="crossfade history"
+            )
+        if version == target.version:
+            raise BadInputError(
+                "rollback.there", f"{version} is the trusted version already", where=where, next="crossfade status"
+            )
+        workload = newest_workload(self.store, deployment.component, deployment.environment, version)
+        if workload is None:
+            raise BadInputError(
+                "rollback.unknown-version",
+                f"{version} never had all of the traffic",
+                where=where,
+                next="name one of: crossfade history",
+            )
+        strategy = Direct(smoke=deployment.settings.strategy.smoke)
+        settings = deployment.settings.model_copy(update={"strategy": strategy})
+        back = deployment.model_copy(update={"workload": workload, "settings": settings})
+        return self.deploy(back, version, actor=actor, reason=reason or f"back to {version}")
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def current(self, component: str, environment: str) -> View | None:
+        """The active rollout of a target, else its newest."""
+        rows = self.store.rollouts(component=component, environment=environment, limit=1)
+        return _view(rows[0]) if rows else None
+
+    def view(self, rollout_id: str) -> View:
+        """One rollout; BadInputError where there is none."""
+        row = self.store.rollout(rollout_id)
+        if row is None:
+            raise BadInputError(
+                "rollout.unknown", f"there is no rollout {rollout_id}", next="name one of: crossfade history"
+            )
+        return _view(row)
+
+    def target(self, component: str, environment: str) -> Target:
+        """What is trusted in one environment, and what is under way."""
+        return self.store.target(component, environment)
+
+    def history(self, *, component: str | None = None, environment: str | None = None, limit: int = 50) -> list[View]:
+        """Rollouts, newest first."""
+        return [_view(r) for r in self.store.rollouts(component=component, environment=environment, limit=limit)]
+
+    def events(self, *, after: int = 0, rollout: str | None = None, limit: int = 1000) -> list[AuditRow]:
+        """Entries of the record behind `after`, oldest first."""
+        return self.store.events(after=after, rollout=rollout, limit=limit)
+
+    def answer(self, rollout_id: str, serial: int) -> AuditRow | None:
+        """The answer to a command, once there is one."""
+        answers = ("command.done", "command.refused")
+        rows = self.store.events(rollout=rollout_id, limit=100_000)
+        return next((r for r in rows if r.kind in answers and r.data.get("serial") == serial), None)
+
+    def verify_audit(self) -> Verification:
+        """Check the whole record."""
+        return self.store.verify_audit()
+
+    def workers(self) -> list[WorkerRow]:
+        """All workers that have told that they live."""
+        return self.store.workers()
+
+    def has_worker(self) -> bool:
+        """Whether a worker is alive now."""
+        return any(worker.age < ALIVE for worker in self.workers())
+
+
+def _view(row: RolloutRow) -> View:
+    seen = None if row.seen is None else SEEN.validate_python(row.seen)
+    return View(row.rollout, row.deployment, row.actor, seen, row.seen_at)

@@ -1,0 +1,67 @@
+"""Where one rollout takes place: its adapters, built from the deployment that it was created with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from crossfade.analysis.sources.port import Source
+from crossfade.config.model import Deployment, PrometheusMetrics, RouterMetrics
+from crossfade.rollouts.rollout import Rollout
+from crossfade.runtimes.port import Runtime
+from crossfade.traffic.port import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The adapters of one target."""
+
+    runtime: Runtime
+    router: Router
+    address: str
+    """Where users reach the target: HOST:PORT that this machine can dial."""
+
+
+class Sites(Protocol):
+    """How adapters come into being; tests and benchmarks bring their own."""
+
+    def site(self, deployment: Deployment) -> Site:
+        """The adapters of a deployment's target."""
+        ...
+
+    def source(self, deployment: Deployment, site: Site, rollout: Rollout) -> Source:
+        """Where the counts of both arms of `rollout` come from."""
+        ...
+
+
+class RealSites:
+    """The adapters that `crossfade.yaml` names."""
+
+    def site(self, deployment: Deployment) -> Site:
+        """Build the runtime and the router that the deployment names."""
+        from crossfade.runtimes.process import ProcessRuntime  # noqa: PLC0415 - only what is used is imported
+        from crossfade.traffic.routers.caddy import CaddyRouter  # noqa: PLC0415
+
+        router = CaddyRouter.of(deployment)
+        return Site(ProcessRuntime.of(deployment), router, router.address)
+
+    def source(self, deployment: Deployment, site: Site, rollout: Rollout) -> Source:
+        """Build the metric source that the environment names."""
+        bucket = deployment.settings.judge.bucket
+        match deployment.settings.metrics:
+            case RouterMetrics():
+                from crossfade.analysis.sources.router import RouterSource  # noqa: PLC0415
+
+                return RouterSource(site.router, stable=rollout.old, bucket=bucket)
+            case PrometheusMetrics() as settings:
+                import httpx  # noqa: PLC0415
+
+                from crossfade.analysis.sources.prometheus import PrometheusSource  # noqa: PLC0415
+
+                return PrometheusSource(
+                    settings,
+                    httpx.AsyncClient(trust_env=False),
+                    versions={"stable": rollout.plan.previous or "", "canary": rollout.plan.version},
+                    names={"component": deployment.component, "environment": deployment.environment},
+                    bucket=bucket,
+                )

@@ -1,0 +1,121 @@
+"""What the metric source has told about one rollout, folded into the judge's finding.
+
+The testimony is a pure function of the rollout's stages and its samples, both of which are stored: after
+a crash `replay` gives the same judge as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from crossfade.analysis import begin_stage, evaluate, finding, fold, start
+from crossfade.analysis.rules import Ruling
+from crossfade.analysis.state import JudgeState
+from crossfade.analysis.values import Arm, Finding, Sample
+from crossfade.config.model import Environment
+from crossfade.core.durations import FULL
+from crossfade.rollouts.plan import Plan
+
+_GRAVITY = {"rollback": 0, "pause": 1, "scale": 2, "notify": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """The judge after some samples: `stages` are those begun, `window` the newest buckets for the rules."""
+
+    judge: JudgeState
+    stages: int = 0
+    window: tuple[Sample, ...] = ()
+    watched: float = 0.0
+    canary_requests: int = 0
+    canary_errors: int = 0
+    stable_requests: int = 0
+    stable_errors: int = 0
+
+
+def open_testimony(plan: Plan, settings: Environment) -> Testimony:
+    """The testimony before the first stage."""
+    compared = [step.seconds for step in plan.steps if step.kind == "watch" and step.share < FULL]
+    return Testimony(start(settings.judge, plan.stages, compared_for=max(sum(compared), 60.0)))
+
+
+def enter_stages(testimony: Testimony, plan: Plan, stages: Sequence[tuple[float, int]]) -> Testimony:
+    """Begin the stages that have been entered since."""
+    lengths = {step.share: step.seconds for step in plan.steps if step.kind == "watch"}
+    for at, share in stages[testimony.stages :]:
+        judge = begin_stage(testimony.judge, at, share, watch=lengths.get(share, 300.0))
+        testimony = replace(testimony, judge=judge, stages=testimony.stages + 1, watched=0.0)
+    return testimony
+
+
+def hear(testimony: Testimony, samples: Iterable[Sample], settings: Environment) -> Testimony:
+    """Take in closed buckets, oldest first."""
+    longest = max([settings.judge.guard_window, *(rule.over for rule in settings.rules)])
+    for sample in samples:
+        stage = testimony.judge.stage
+        inside = sample.seconds if stage is not None and sample.at >= math.floor(stage.at) else 0.0
+        window = (*testimony.window, sample)
+        testimony = replace(
+            testimony,
+            judge=fold(testimony.judge, sample, settings.judge) if stage is not None else testimony.judge,
+            window=tuple(s for s in window if s.at >= sample.at + sample.seconds - longest),
+            watched=testimony.watched + inside,
+            canary_requests=testimony.canary_requests + sample.canary.requests,
+            canary_errors=testimony.canary_errors + sample.canary.errors,
+            stable_requests=testimony.stable_requests + sample.stable.requests,
+            stable_errors=testimony.stable_errors + sample.stable.errors,
+        )
+    return testimony
+
+
+def replay(
+    plan: Plan, settings: Environment, stages: Sequence[tuple[float, int]], samples: Sequence[Sample]
+) -> Testimony:
+    """The testimony as it was before a crash."""
+    testimony, heard = open_testimony(plan, settings), 0
+    for index, (at, _) in enumerate(stages):
+        before = [sample for sample in samples[heard:] if sample.at < math.floor(at)]
+        heard += len(before)
+        testimony = enter_stages(hear(testimony, before, settings), plan, stages[: index + 1])
+    return hear(testimony, samples[heard:], settings)
+
+
+def conclude(
+    testimony: Testimony,
+    settings: Environment,
+    *,
+    now: float,
+    counted_to: float | None,
+    health_failures: Mapping[Arm, int],
+) -> Finding | None:
+    """The finding now: the comparison, then the gravest rule that has fired; None before the first stage."""
+    if testimony.judge.stage is None:
+        return None
+    found = finding(testimony.judge, settings.judge, now, counted_to)
+    found = replace(
+        found,
+        watched=testimony.watched,
+        canary_requests=testimony.canary_requests,
+        canary_errors=testimony.canary_errors,
+        stable_requests=testimony.stable_requests,
+        stable_errors=testimony.stable_errors,
+    )
+    if found.verdict == "fail":
+        return found
+    rulings = evaluate(
+        settings.rules,
+        testimony.window,
+        now=now,
+        min_requests=settings.judge.min_requests,
+        health_failures=health_failures,
+    )
+    fired = min((r for r in rulings if r.state == "fired"), key=_gravity, default=None)
+    if fired is None:
+        return found
+    return replace(found, verdict="fail", cause=fired.text, reason=fired.reason, action=fired.action)
+
+
+def _gravity(ruling: Ruling) -> int:
+    return _GRAVITY[ruling.action]
