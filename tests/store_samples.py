@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crossfade.config.model import Component, Deployment, Direct, Environment
 from crossfade.rollouts.plan import compile_plan
-from crossfade.rollouts.rollout import Action, Rollout, Terms, begin
+from crossfade.rollouts.rollout import Action, Operation, Rollout, Terms, begin
 from crossfade.store import Store, Turn
 
 
@@ -35,14 +37,19 @@ def rollout(
     return begin(rollout_id, plan, Terms.of(deployment(component)), slot="green", fence=fence, salt=7, now=now)
 
 
+def issued(rollout: Rollout, action: Action) -> Rollout:
+    """The rollout, waiting for the outcome of `action`."""
+    return replace(rollout, serial=rollout.serial + 1, operation=Operation(action.id, action.kind, 1000.0))
+
+
 def want(store: Store, *ids: str, previous: str | None = None) -> list[Action]:
-    """Put actions into the outbox, of a rollout each; `begin` and `claim` are the store's own."""
+    """Put actions into the outbox, of a rollout each."""
     actions = [Action(f"{each}:1:0:start", "start", "green", version="1.1.0", count=1) for each in ids]
     for each in ids:
         store.create(rollout(each, f"of-{each}", previous=previous), deployment(f"of-{each}"), "ada")
     claims = {claim.rollout.id: claim for claim in store.claim("w", limit=1000, lease=60)}
     turns = [
-        Turn(claims[each].rollout, claims[each].lease_fence, store.now() + 60, actions=(action,))
+        Turn(issued(claims[each].rollout, action), claims[each].lease_fence, store.now() + 60, actions=(action,))
         for each, action in zip(ids, actions, strict=True)
     ]
     assert store.write(turns) == set(ids)

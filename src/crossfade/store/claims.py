@@ -9,10 +9,10 @@ import orjson
 import sqlalchemy as sa
 
 from crossfade.config.model import Deployment
-from crossfade.rollouts.rollout import OUTCOME, ROLLOUT, Command, Rollout
+from crossfade.rollouts.rollout import ACTION, OUTCOME, ROLLOUT, Command, Outcome, Rollout
 from crossfade.store import queries
 from crossfade.store.encoding import action_values, as_command, look_values, sample_values, state_values, subject
-from crossfade.store.record import Entry, record, wanted
+from crossfade.store.record import Entry, record, superseded, wanted
 from crossfade.store.rows import Claim, Turn
 
 
@@ -73,12 +73,35 @@ def write(connection: sa.Connection, turns: Sequence[Turn], known: Mapping[str, 
             revision += 1
             changed.append(turn)
         revisions[i] = revision
+    queries.insert_actions(connection, [action_values(t.rollout, a, now) for t in ours for a in t.actions])
+    left = _supersede(connection, ours, {i: row["operation"] for i, row in leases.items()}, now)
     queries.end_looks(connection, [look_values(t.rollout, revisions[t.rollout.id], t.wake_at) for t in ours])
     queries.update_states(connection, [state_values(t.rollout, revisions[t.rollout.id]) for t in changed])
     _write_details(connection, ours, now)
     _write_targets(connection, changed)
-    record(connection, now, _entries(ours))
+    record(connection, now, [*_entries(ours), *left])
     return revisions
+
+
+def _supersede(
+    connection: sa.Connection, turns: Sequence[Turn], before: Mapping[str, str | None], now: float
+) -> list[Entry]:
+    """Close actions that a rollout has left behind, so that no crash makes anybody carry them out late."""
+    entries = []
+    for turn in turns:
+        current = turn.rollout.operation.id if turn.rollout.operation else None
+        for each in (before[turn.rollout.id], *(action.id for action in turn.actions)):
+            if each is None or each == current:
+                continue
+            text = queries.end_action(connection, each, _SUPERSEDED, now)
+            if text is not None:
+                entries.append((subject(turn.rollout), superseded(ACTION.validate_json(text))))
+    return entries
+
+
+_SUPERSEDED = OUTCOME.dump_json(
+    Outcome(ok=False, error="superseded: the rollout went on without it", retry=False)
+).decode()
 
 
 def _write_details(connection: sa.Connection, turns: Sequence[Turn], now: float) -> None:
@@ -90,7 +113,6 @@ def _write_details(connection: sa.Connection, turns: Sequence[Turn], now: float)
             if t.seen is not None
         ],
     )
-    queries.insert_actions(connection, [action_values(t.rollout, a, now) for t in turns for a in t.actions])
     queries.insert_samples(connection, [sample_values(t.rollout, s) for t in turns for s in t.samples])
 
 

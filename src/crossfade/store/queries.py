@@ -1,6 +1,6 @@
 """All SQL of Crossfade: one function per question, each within a transaction of the caller.
 
-Locks are always taken in this order, so that nobody waits in a circle: actions, schedule (by id),
+Locks are always taken in this order, so that nobody waits in a circle: schedule (by id), actions,
 rollouts, targets (by name), the head of the audit chain.
 """
 
@@ -187,7 +187,7 @@ def select_outcomes(connection: sa.Connection, ids: Sequence[str]) -> Mapping[st
 
 
 _HELD = (
-    sa.select(schedule.c.rollout, schedule.c.lease_fence, schedule.c.revision)
+    sa.select(schedule.c.rollout, schedule.c.lease_fence, schedule.c.revision, schedule.c.operation)
     .where(schedule.c.rollout.in_(sa.bindparam("ids", expanding=True)))
     .order_by(schedule.c.rollout)
     .with_for_update()
@@ -250,12 +250,12 @@ def free_leases(connection: sa.Connection, *, worker: str | None = None) -> None
     connection.execute(sa.update(schedule).where(*mine).values(lease_until=0.0, next_at=AT_ONCE))
 
 
-def forget_the_future(connection: sa.Connection, now: float) -> None:
-    """After the clock was set back: what was claimed in its future is due at once."""
-    later = schedule.c.claimed_at > now
+def forget_the_future(connection: sa.Connection, horizon: float) -> None:
+    """After the clock was set back: what was claimed beyond `horizon` is due at once."""
+    later = schedule.c.claimed_at > horizon
     unfinished = schedule.c.next_at.is_not(None)
     connection.execute(
-        sa.update(schedule).where(later, unfinished).values(lease_until=0.0, next_at=AT_ONCE, claimed_at=now)
+        sa.update(schedule).where(later, unfinished).values(lease_until=0.0, next_at=AT_ONCE, claimed_at=0.0)
     )
 
 
@@ -298,25 +298,33 @@ def select_wanted_action(connection: sa.Connection, action: str) -> str | None:
     return connection.execute(wanted).scalar()
 
 
-_FINISH = (
+_END = (
     sa.update(actions)
     .where(actions.c.id == sa.bindparam("which"), actions.c.outcome.is_(None))
     .values(outcome=sa.bindparam("how"), finished_at=sa.bindparam("ended_at"))
     .returning(actions.c.rollout, actions.c.action)
 )
-
-
-_SUBJECT = sa.select(rollouts.c.component, rollouts.c.environment).where(rollouts.c.id == sa.bindparam("which"))
+_OPEN = (
+    sa.select(actions.c.rollout, rollouts.c.component, rollouts.c.environment)
+    .join(rollouts, rollouts.c.id == actions.c.rollout)
+    .where(actions.c.id == sa.bindparam("which"), actions.c.outcome.is_(None))
+)
 
 
 def finish_action(connection: sa.Connection, action: str, outcome: str, now: float) -> Values | None:
     """Store how an action ended and wake its rollout; None where that is known already."""
-    row = connection.execute(_FINISH, {"which": action, "how": outcome, "ended_at": now}).mappings().first()
-    if row is None:
+    found = connection.execute(_OPEN, {"which": action}).mappings().first()
+    if found is None:
         return None
-    connection.execute(_WAKE, {"id": row["rollout"]})
-    found = connection.execute(_SUBJECT, {"which": row["rollout"]}).mappings().one()
-    return {**row, **found}
+    connection.execute(_WAKE, {"id": found["rollout"]})
+    ended = end_action(connection, action, outcome, now)
+    return None if ended is None else {**found, "action": ended}
+
+
+def end_action(connection: sa.Connection, action: str, outcome: str, now: float) -> str | None:
+    """Store how an action ended, and return its JSON; None where that is known already."""
+    row = connection.execute(_END, {"which": action, "how": outcome, "ended_at": now}).first()
+    return None if row is None else str(row.action)
 
 
 def notify(connection: sa.Connection) -> None:

@@ -41,6 +41,11 @@ def finished(action: Action, outcome: Outcome) -> Event:
     return Event("action.failed", f"{describe(action)}: {outcome.error}", data=facts)
 
 
+def superseded(action: Action) -> Event:
+    """An action is not waited for any longer."""
+    return Event("action.superseded", f"{describe(action)}: the rollout went on without it", data={"id": action.id})
+
+
 def describe(action: Action) -> str:
     """An action as people read it.
 

@@ -27,6 +27,8 @@ from crossfade.store.schema import migrate
 from crossfade.store.watch import RECHECK, Watcher, open_watcher
 
 _PAGE = 1000
+_STEP = 1.0
+"""Seconds from which a clock that goes back was set back: threads see each other's times out of order."""
 
 
 class Store:
@@ -166,8 +168,8 @@ class Store:
 
         def work(connection: sa.Connection) -> tuple[list[Claim], dict[str, claims.Known]]:
             now = self._database.now(connection)
-            if now < self._claimed_at:
-                queries.forget_the_future(connection, now)
+            if now < self._claimed_at - _STEP:
+                queries.forget_the_future(connection, now + _STEP)
             self._claimed_at = now
             return claims.take(connection, worker, self._known, now=now, limit=limit, lease=lease)
 
@@ -177,7 +179,7 @@ class Store:
 
     def _is_anything_due(self, connection: sa.Connection) -> bool:
         now = self._database.now(connection)
-        return now < self._claimed_at or queries.is_anything_due(connection, now)
+        return now < self._claimed_at - _STEP or queries.is_anything_due(connection, now)
 
     def write(self, turns: Sequence[Turn]) -> frozenset[str]:
         """Write what looks have led to, all in one transaction; the ids of the rollouts really written.
