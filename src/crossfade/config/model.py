@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from crossfade.config.quantities import FROM_FILE, SHARE, Duration, Ratio, Share, Size
-from crossfade.config.rules import FORM, METRICS, parse_rule, read_bound, write_bound
+from crossfade.config.rules import BOUND_UNITS, RULE_LINE, Metric, read_bound, write_bound
 from crossfade.config.section import (
     Argument,
     Folder,
@@ -181,32 +181,17 @@ class PrometheusMetrics(Section):
     bearer: str | None = Field(default=None, description="Name of the environment variable that holds a bearer token.")
 
 
-_BOUND = "a percentage for error_rate (held as a ratio), a duration for percentiles (held in seconds), else a count"
-
-
 class Rule(Section):
     """An absolute rule, also written in one line: `error_rate > 1% over 5m -> rollback`."""
 
-    shorthand: ClassVar[Shorthand | None] = Shorthand(
-        (FORM, "p99 > 2s -> rollback", "stable.error_rate > 2% over 1m -> pause", "requests < 100 over 5m -> notify"),
-        r"^\s*([a-z]+\s*\.\s*)?[a-z0-9_]+\s*[<>]\s*\S+(\s+over\s+\S+)?\s*(->|→)\s*[a-z]+\s*$",
-        parse_rule,
-    )
+    shorthand: ClassVar[Shorthand | None] = RULE_LINE
 
-    metric: str = Field(description="error_rate, p50, p90, p95, p99, requests or health_failures.")
+    metric: Metric = Field(description="error_rate, p50, p90, p95, p99, requests or health_failures.")
     arm: ArmName = Field(default="canary", description="The arm whose metric it is.")
-    above: float | None = Field(default=None, description=f"The rule fires above this: {_BOUND}.")
-    below: float | None = Field(default=None, description=f"The rule fires below this: {_BOUND}.")
+    above: float | None = Field(default=None, description=f"The rule fires above this: {BOUND_UNITS}.")
+    below: float | None = Field(default=None, description=f"The rule fires below this: {BOUND_UNITS}.")
     over: Duration = Field(default=60.0, gt=0, description="The window that is judged.")
     then: Action = Field(default="rollback", description="What is done when it fires.")
-
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, metric: str) -> str:
-        if metric not in METRICS:
-            msg = f"{metric!r} is not a metric"
-            raise ValueError(msg)
-        return metric
 
     @field_validator("above", "below", mode="before")
     @classmethod

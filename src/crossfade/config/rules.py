@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from crossfade.config.quantities import write_ratio
+from crossfade.config.section import Shorthand
 from crossfade.core.durations import format_duration, parse_duration, parse_ratio
 
 METRICS: Mapping[str, str] = {
@@ -23,6 +26,11 @@ METRICS: Mapping[str, str] = {
     "health_failures": "count",
 }
 """Every metric that a rule may name, and how its bound is written."""
+
+BOUND_UNITS = (
+    "a percentage for error_rate (held as a ratio), a duration for percentiles (held in seconds), else a count"
+)
+"""How a bound is written, for the reference."""
 
 FORM = "error_rate > 1% over 5m -> rollback"
 """The example that every message about a rule shows."""
@@ -105,3 +113,22 @@ def write_bound(metric: str, bound: float) -> str:
     if unit == "percentage":
         return write_ratio(bound).replace(" ", "")
     return format_duration(bound) if unit == "duration" else f"{bound:.15g}"
+
+
+RULE_LINE = Shorthand(
+    (FORM, "p99 > 2s -> rollback", "stable.error_rate > 2% over 1m -> pause", "requests < 100 over 5m -> notify"),
+    r"^\s*([a-z]+\s*\.\s*)?[a-z0-9_]+\s*[<>]\s*\S+(\s+over\s+\S+)?\s*(->|→)\s*[a-z]+\s*$",
+    parse_rule,
+)
+"""A rule in one line, which may stand for its keys."""
+
+
+def _known(metric: str) -> str:
+    if metric not in METRICS:
+        msg = f"{metric!r} is not a metric"
+        raise ValueError(msg)
+    return metric
+
+
+Metric = Annotated[str, AfterValidator(_known)]
+"""The name of a metric that a rule may compare."""
