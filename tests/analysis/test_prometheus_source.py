@@ -137,6 +137,7 @@ def totals(samples):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["{}", "sum by (le) ({})"])
 async def test_a_real_prometheus_gives_what_was_counted(prometheus, exporter, form):
     """Born counters, a reset and a canary that appears later: every request is counted once."""
