@@ -163,6 +163,7 @@ def test_an_empty_trace_is_an_error(lines):
         (["at,seconds,arm,requests,errors", "0,5,stable,10"], "4 cells under 5 columns"),
         (["at,seconds,arm,requests,errors", "0,5,stable,ten,1"], "are numbers"),
         (["at,at,seconds,arm,requests,errors"], "twice"),
+        (["at\rseconds"], "neither JSON nor CSV"),
     ],
 )
 def test_bad_csv(lines, says):

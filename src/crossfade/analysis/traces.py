@@ -86,7 +86,10 @@ def _csv_records(
     first: tuple[int, str], rest: Iterator[tuple[int, str]], faults: list[tuple[int, str]], name: str
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The lines of a CSV file by column."""
-    header = [column.strip() for column in next(csv.reader([first[1]]))]
+    try:
+        header = [column.strip() for column in next(csv.reader([first[1]]))]
+    except csv.Error as error:
+        _refuse(name, [(first[0], f"this is neither JSON nor CSV: {error}")])
     missing = [column for column in _NEEDED if column not in header]
     if missing or len(set(header)) != len(header):
         what = f"the header has no column {', '.join(missing)}" if missing else "the header names a column twice"
