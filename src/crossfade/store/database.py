@@ -21,6 +21,7 @@ from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableErro
 
 T = TypeVar("T")
 
+_LAST_PORT = 65535
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.25
 _RETRIED_STATES = ("40001", "40P01", "55P03")
@@ -41,6 +42,8 @@ def read_url(text: str) -> URL:
         raise _bad_url("the database's address cannot be read") from None
     backend = url.drivername.split("+")[0]
     if backend in ("postgres", "postgresql"):
+        if url.port is not None and not 0 < url.port <= _LAST_PORT:
+            raise _bad_url(f"{url.port} is not a port")
         return url.set(drivername="postgresql+psycopg")
     if backend == "sqlite":
         if not url.database or url.database == ":memory:":
@@ -62,7 +65,8 @@ class Database:
     def __init__(self, url: URL, clock: Clock | None, patience: float) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self.name = str(url.database) if self.is_sqlite else url.render_as_string(hide_password=True)
+        shown = url.set(drivername="postgresql").render_as_string(hide_password=True)
+        self.name = str(url.database) if self.is_sqlite else shown
         self.patience = patience
         self.clock = clock or SystemClock()
         self._one_writer = threading.Lock()
@@ -214,18 +218,24 @@ def explain(error: Exception, where: str) -> CrossfadeError:
         return _explain_sqlite(cause, where)
     state = getattr(cause, "sqlstate", None) or ""
     said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-    for prefix, code, next_ in _STATES:
-        if state.startswith(prefix):
+    for prefix, words, code, next_ in _REFUSALS:
+        if state.startswith(prefix) or (not state and any(word in said for word in words)):
             return BadInputError(code, said, where=where, next=next_)
     return UnreachableError("store.unreachable", f"the database does not answer: {said}", where=where)
 
 
-_STATES = (
-    ("28", "store.credentials", "check the user and the password in DATABASE_URL"),
-    ("3D", "store.no-database", "create the database, or correct its name in DATABASE_URL"),
-    ("25006", "store.not-writable", "use the primary server, or give the user the right to write"),
-    ("42501", "store.not-writable", "give the user the right to create and write tables in this database"),
+_REFUSALS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
+    (
+        "28",
+        ("authentication failed", "no password supplied", "FATAL:  role"),
+        "store.credentials",
+        "check the user and the password in DATABASE_URL",
+    ),
+    ("3D", ("FATAL:  database",), "store.no-database", "create the database, or correct its name in DATABASE_URL"),
+    ("25006", (), "store.not-writable", "use the primary server, or give the user the right to write"),
+    ("42501", (), "store.not-writable", "give the user the right to create and write tables in this database"),
 )
+"""SQLSTATE, or words where libpq refused to connect (it hands on no state then), and what to do."""
 
 
 def _explain_sqlite(error: sqlite3.Error, where: str) -> CrossfadeError:

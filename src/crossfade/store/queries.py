@@ -44,8 +44,8 @@ def _upsert(connection: sa.Connection, table: sa.Table) -> Any:
 
 def insert_release(connection: sa.Connection, values: Values) -> bool:
     """Whether the release is new."""
-    insert = _upsert(connection, releases).on_conflict_do_nothing()
-    return connection.execute(insert, values).rowcount == 1
+    insert = _upsert(connection, releases).on_conflict_do_nothing().returning(releases.c.version)
+    return connection.execute(insert, values).first() is not None
 
 
 def select_release(connection: sa.Connection, component: str, version: str) -> Row | None:
