@@ -10,8 +10,9 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from crossfade.analysis.sources.port import Reading, Source
 from crossfade.analysis.values import Arm, Finding, Sample
@@ -27,6 +28,9 @@ from crossfade.traffic.port import RouterView
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What people are shown of the world: as it was at the last look."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")
+    """A ratio without an upper end survives JSON."""
 
     instances: tuple[Instance, ...] | None
     router: RouterView

@@ -20,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
+
 from crossfade.analysis.values import Sample
 from crossfade.config.model import Component
 from crossfade.core.clock import Clock, SystemClock
@@ -282,7 +284,7 @@ def _turn_of(claim: Claim, decision: Decision, observed: Observed, samples: tupl
         decision.wake_at,
         decision.actions,
         decision.events,
-        seen=SEEN.dump_python(seen, mode="json"),
+        seen=orjson.loads(SEEN.dump_json(seen)),
         samples=samples,
         target=_target(claim, decision),
     )
