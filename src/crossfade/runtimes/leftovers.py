@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import psutil
 
-from crossfade.runtimes.shim.folder import LINUX, MARKER, Folder, boot, born, read_json
+from crossfade.runtimes.shim.folder import LINUX, MARKER, Folder, boot, born, holder, read_json
 
 
 def find(folders: Iterable[Folder]) -> list[psutil.Process]:
@@ -53,6 +53,16 @@ async def end(folders: Iterable[Folder], grace: float) -> int:
                     (process.kill if late else process.terminate)()
         await asyncio.sleep(0.05)
     return count
+
+
+def kill_shim(instance: Folder) -> None:
+    """KILL a shim that does not end: only the process that holds this folder's lock, proven by its command line."""
+    held = holder(instance)
+    with contextlib.suppress(psutil.Error):
+        if held is not None and held[0]:
+            process = psutil.Process(held[0])
+            if process.cmdline()[-1:] == [instance.path] and holder(instance) is not None:
+                process.kill()
 
 
 def _recorded(folder: Folder) -> psutil.Process | None:

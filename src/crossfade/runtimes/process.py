@@ -23,8 +23,6 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
-
 from crossfade.config.model import Deployment, Drain
 from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.runtimes import leftovers
@@ -321,7 +319,7 @@ class ProcessRuntime:
         while living := [each for each in instances if folders.holder(each) is not None]:
             if time.monotonic() > deadline:
                 for each in living:
-                    _kill_shim(each)
+                    leftovers.kill_shim(each)
             for each in living:
                 folders.wake(each)
             await asyncio.sleep(0.02)
@@ -390,13 +388,3 @@ def _read_steadily(instance: Folder) -> dict[str, Any] | None:
     for _ in range(3):
         state = state or read_json(instance.state)
     return state
-
-
-def _kill_shim(instance: Folder) -> None:
-    """KILL a shim that does not end: only the process that holds this folder's lock, proven by its command line."""
-    held = folders.holder(instance)
-    with contextlib.suppress(psutil.Error):
-        if held is not None and held[0]:
-            process = psutil.Process(held[0])
-            if process.cmdline()[-1:] == [instance.path] and folders.holder(instance) is not None:
-                process.kill()

@@ -109,7 +109,7 @@ def check(spec: Mapping[str, Any], environ: Mapping[str, str]) -> None:
             where=where,
             next="correct `command` of the component (a path is relative to its `directory`)",
         )
-    if not os.access(file, os.X_OK):
+    if not os.access(file, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise BadInputError(
             "runtime.command-not-executable",
             f"the command {file} is not executable",

@@ -6,8 +6,9 @@ port of its own, asks for its health, starts it again when it ends, keeps its lo
 `state.json`, and ends the command with everything that came of it as soon as `spec.json` is removed.
 
 Every instance costs one shim, so it imports nothing but the light part of the standard library (no
-asyncio, dataclasses, pathlib, typing): about 11 MB resident, of which 5 MB are its own.
+asyncio, dataclasses, pathlib, typing): about 11 MB resident, of which 6 MB are its own.
 
 `folder` is what both sides share: names of files, atomic writes, the lock. `supervisor` is the loop;
-`health` and `restarts` decide, purely; `command`, `probe`, `journal` and `ports` act.
+`health` and `restarts` decide, purely; `checks`, `probe`, `command`, `journal` and
+`ports` act.
 """

@@ -10,6 +10,7 @@ import selectors
 import signal
 import time
 
+from crossfade.runtimes.shim.checks import Checks
 from crossfade.runtimes.shim.command import Command, adopt_orphans
 from crossfade.runtimes.shim.folder import (
     LINUX,
@@ -25,23 +26,18 @@ from crossfade.runtimes.shim.folder import (
     sign,
     write_state,
 )
-from crossfade.runtimes.shim.health import Health
 from crossfade.runtimes.shim.journal import Journal
 from crossfade.runtimes.shim.ports import Port
-from crossfade.runtimes.shim.probe import Probe
 from crossfade.runtimes.shim.restarts import Backoff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 HEARTBEAT = 5.0
 """Seconds between two signs of life."""
 _LOOK = 1.0
 """Longest time without a look at the folder: a stop whose wake-up was lost is seen by then."""
-_IMPATIENT = 0.2
-"""Longest time between two probes until the first good answer."""
 _ENDING = 0.05
 """Time between two looks whether the command's processes are gone."""
 _WRITE = 0.2
@@ -78,18 +74,6 @@ def _tell(word: str) -> None:
     os.close(null)
 
 
-class _Track:
-    """One kind of probe: its path, when it is due, and the one under way."""
-
-    __slots__ = ("due", "heard", "path", "probe")
-
-    def __init__(self, path: str, heard: Callable[[bool, str], None]) -> None:
-        self.path = path
-        self.heard = heard
-        self.due = 0.0
-        self.probe: Probe | None = None
-
-
 class Supervisor:
     """One instance's life. Phases: `waiting` (for the next start), `running`, `ending`, `over`."""
 
@@ -101,8 +85,7 @@ class Supervisor:
         self.journal = Journal(folder.log, spec["logs"]["max_size"], spec["logs"]["keep"])
         self.backoff = Backoff(**spec["restart"])
         self.port = Port(spec["host"])
-        self.health = Health(spec["health"]["failures"])
-        self.tracks: list[_Track] = []
+        self.checks: Checks | None = None
         self.command: Command | None = None
         self.command_born = 0
         self.phase = "waiting"
@@ -184,8 +167,8 @@ class Supervisor:
             due.append(self.start_at)
         if self.phase == "ending":
             due.append(time.monotonic() + _ENDING)
-        if self.phase == "running":
-            due.extend(track.probe.ends if track.probe else track.due for track in self.tracks)
+        if self.checks is not None:
+            due.append(self.checks.due)
         return min(due)
 
     # -- start -----------------------------------------------------------------------------------
@@ -213,8 +196,7 @@ class Supervisor:
         self.started = now
         self.since = time.time()
         self.reason = ""
-        self.health = Health(self.spec["health"]["failures"])
-        self.tracks = self._make_tracks()
+        self.checks = Checks(self.selector, (self.spec["host"], self.port.number), self.spec)
         for stream, handle in (("out", command.out), ("err", command.err)):
             self._follow(stream, handle)
         self.journal.note(f"started as process {command.pid} on port {self.port.number}")
@@ -225,19 +207,6 @@ class Supervisor:
     def _environment(self) -> dict[str, str]:
         extra = {name: self._fill(value) for name, value in self.spec["environment"].items()}
         return {**os.environ, **extra, MARKER: self.folder.path}
-
-    def _make_tracks(self) -> list[_Track]:
-        alive, ready = self.spec["health"]["path"], self.spec["ready"]
-
-        def heard(ok: bool, text: str) -> None:  # noqa: FBT001 - the signature of a probe's end
-            self.health.alive(ok=ok, text=text)
-            if alive == ready:
-                self.health.ready(ok=ok, text=text)
-
-        first = _Track(alive, heard)
-        if alive == ready:
-            return [first]
-        return [first, _Track(ready, lambda ok, text: self.health.ready(ok=ok, text=text))]
 
     def _follow(self, stream: str, handle: int) -> None:
         size = min(_CHUNK, self.spec["logs"]["max_size"])
@@ -256,42 +225,15 @@ class Supervisor:
 
     def watch(self, now: float) -> None:
         """Ask for its health; notice its end and its hanging."""
-        if self.command is None or not self.command.running:
+        if self.command is None or self.checks is None or not self.command.running:
             self.begin_ending(now)
             return
-        for track in self.tracks:
-            self._ask(track, now)
-        if self.health.hung:
-            times = self.health.failures
-            self.reason = f"failed its health check {times} times in a row ({self.health.text})"
+        self.checks.ask(now)
+        health = self.checks.health
+        if health.hung:
+            self.reason = f"failed its health check {health.failures} times in a row ({health.text})"
             self.journal.note(f"{self.reason}: it is started again")
             self.begin_ending(now)
-
-    def _ask(self, track: _Track, now: float) -> None:
-        if track.probe is not None:
-            track.probe.check(now)
-        if track.probe is not None or now < track.due:
-            return
-        every = self.spec["health"]["interval"]
-        track.due = now + (every if self.health.was_ready else min(every, _IMPATIENT))
-
-        over = False
-
-        def done(ok: bool, text: str) -> None:  # noqa: FBT001 - the signature of a probe's end
-            nonlocal over
-            track.probe = None
-            over = True
-            track.heard(ok, text)
-
-        probe = Probe(
-            self.selector,
-            (self.spec["host"], self.port.number),
-            track.path,
-            now=now,
-            timeout=self.spec["health"]["timeout"],
-            done=done,
-        )
-        track.probe = None if over else probe
 
     # -- end -------------------------------------------------------------------------------------
 
@@ -308,10 +250,9 @@ class Supervisor:
         """Ask the command and all that came of it to end."""
         self.phase = "ending"
         self.kill_at = now + float(self.spec["grace"])
-        for track in self.tracks:
-            if track.probe is not None:
-                track.probe.cancel()
-        self.tracks = []
+        if self.checks is not None:
+            self.checks.cancel()
+            self.checks = None
         if self.command is not None:
             self.command.signal(signal.SIGTERM)
 
@@ -390,7 +331,7 @@ class Supervisor:
             "port": self.port.number or self.wanted_port,
             "since": self.since,
             "restarts": self.restarts,
-            "failures": self.health.failures if self.phase == "running" else 0,
+            "failures": self.checks.health.failures if self.checks is not None else 0,
             "command": None if command is None else {"pid": command.pid, "born": self.command_born},
             "detail": self._detail(),
             "grace": self.spec["grace"],
@@ -403,14 +344,14 @@ class Supervisor:
             return "ended"
         if self.stopping:
             return "stopping"
-        if self.phase == "running":
-            return self.health.state
+        if self.checks is not None:
+            return self.checks.health.state
         if self.phase == "ending":
             return "unready"
         return "backing-off" if self.backing_off else "starting"
 
     def _detail(self) -> str:
-        parts = [self.reason or self.health.detail]
+        parts = [self.reason or (self.checks.health.detail if self.checks is not None else "its command has ended")]
         if self.journal.fault:
             parts.append(f"{self.journal.dropped} log lines could not be written: {self.journal.fault}")
         return "\n".join(part for part in parts if part)
