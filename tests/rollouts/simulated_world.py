@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from crossfade.analysis.values import Finding
-from crossfade.core.durations import FULL
 from crossfade.rollouts.decide import decide
 from crossfade.rollouts.plan import Plan
 from crossfade.rollouts.rollout import (
@@ -141,8 +140,11 @@ class World:
     def _finding(self) -> Finding | None:
         if self.finding is None or self.rollout.share == 0:
             return None
+        if not self.rollout.stages:
+            return None
+        began = self.rollout.stages[-1][0]
         blocked = self.finding.cause in ("blind", "starved")
-        return replace(self.finding, watched=0.0 if blocked else max(0.0, self.now - self.rollout.since))
+        return replace(self.finding, stage=began, watched=0.0 if blocked else max(0.0, self.now - began))
 
     def tick(self) -> Decision:
         """One look, one decision, and what follows from it; the state makes the trip through JSON."""

@@ -480,7 +480,7 @@ def test_the_cost_is_counted_to_the_last_request_before_the_end():
     assert w.rollout.finished_at - w.rollout.cleared_at >= 3.0
 
 
-def test_each_watch_leaves_a_mark_for_the_judge():
+def test_each_shift_and_each_watch_leaves_a_mark_for_the_judge():
     w = world()
     w.run()
-    assert [share for _, share in w.rollout.stages] == [500, 2500, 5000, FULL]
+    assert [share for _, share in w.rollout.stages] == [500, 500, 2500, 2500, 5000, 5000, FULL, FULL]

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from crossfade.analysis import sentences
+from crossfade.analysis.alone import accepted_rate, bet, log_evidence, nothing_bet
 from crossfade.analysis.evidence import START_EVERY, STARTS, STEPS, Process, bounded_exp, combine
 from crossfade.analysis.proof import log_proof
 from crossfade.analysis.quantiles import LEVELS, bound_at, remember
 from crossfade.analysis.state import Failure, JudgeState, Recent, StageState, Totals
 from crossfade.analysis.values import Evidence, Finding, Sample
 from crossfade.config.model import Judge
+from crossfade.core.durations import FULL
 
 ERRORS = "errors"
 LATENCIES = ("latency p50", "latency p90", "latency p99")
@@ -40,16 +42,22 @@ def start(policy: Judge, stages: int, *, compared_for: float = START_EVERY * (ST
         stages=max(1, stages),
         start_every=max(START_EVERY, compared_for / (STARTS + 1)),
         processes={name: Process.new(policy.units) for name in names},
+        tolerance=policy.tolerance,
     )
 
 
 def begin_stage(state: JudgeState, at: float, weight: int, *, watch: float = 300.0) -> JudgeState:
     """A new stage from `at` (seconds), with the wanted canary `weight` (basis points), watched for `watch` seconds.
 
-    Pass and counts restart; the evidence for failing goes on (each bucket carries its own realised share).
+    Pass and counts restart; the evidence for failing goes on (each bucket carries its own realised share). At 100 % there
+    is nobody to compare with: from then on the version is judged alone, against an accepted rate that is fixed now.
     """
     began = at if state.began is None else state.began
-    return replace(state, began=began, stage=StageState(at=at, weight=weight, watch=watch))
+    stage = StageState(at=at, weight=weight, watch=watch)
+    if weight >= FULL:
+        accepted = accepted_rate(state.compared, state.tolerance)
+        stage = replace(stage, alone=nothing_bet(), accepted=accepted)
+    return replace(state, began=began, stage=stage)
 
 
 def fold(state: JudgeState, sample: Sample, policy: Judge) -> JudgeState:
@@ -84,7 +92,8 @@ def finding(state: JudgeState, policy: Judge, now: float, newest_sample_at: floa
     stage, log_fail = state.stage, log_combined(state, policy)
     proof = math.log(state.stages / policy.pass_alpha)
     proven = log_proof(stage.totals.canary_errors, stage.totals.canary_requests, policy.tolerance)
-    progress = min(1.0, max(0.0, log_fail / -math.log(policy.alpha)))
+    nearest = max(log_fail, log_evidence(stage.alone)) if stage.alone else log_fail
+    progress = min(1.0, max(0.0, nearest / -math.log(policy.alpha)))
     silent_for = now - (stage.at if newest_sample_at is None else newest_sample_at)
     ratio = state.ratio.interval(RATIO_ALPHA) if state.ratio.events else None
     if state.failure:
@@ -143,6 +152,9 @@ def _compare(state: JudgeState, stage: StageState, sample: Sample, totals: Total
     """The state with one compared bucket: evidence, ratio, and the stage's counts where the bucket is the stage's."""
     if sample.at >= stage.at - 1e-6:
         stage = replace(stage, totals=stage.totals.plus(totals), seconds=stage.seconds + sample.seconds)
+        if stage.alone:
+            bets = bet(stage.alone, totals.canary_errors, totals.canary_requests, stage.accepted)
+            stage = replace(stage, alone=bets)
     begun = 0 if state.began is None else max(0, int((sample.at - state.began + 1e-6) // state.start_every))
     processes = {name: process.started_to(begun) for name, process in state.processes.items()}
     ratio = state.ratio
@@ -160,7 +172,15 @@ def _compare(state: JudgeState, stage: StageState, sample: Sample, totals: Total
         if sample.stable.latency.le != bounds:
             bounds, memory = sample.stable.latency.le, ()
         memory = remember(memory, sample.stable.latency, sample.seconds)
-    return replace(state, stage=stage, processes=processes, ratio=ratio, bounds=bounds, stable_latency=memory)
+    return replace(
+        state,
+        stage=stage,
+        processes=processes,
+        ratio=ratio,
+        bounds=bounds,
+        stable_latency=memory,
+        compared=state.compared.plus(totals),
+    )
 
 
 def _bad_events(
@@ -196,6 +216,10 @@ def _failure(state: JudgeState, policy: Judge, at: float) -> Failure | None:
         stable = window.stable_errors / window.stable_requests if window.stable_requests else 0.0
         if canary >= policy.guard_share and canary > _GUARD_TIMES_STABLE * stable:
             return Failure("guard", at, sentences.guard(window, policy), canary, policy.guard_share)
+    alone = state.stage.alone if state.stage is not None else ()
+    if policy.enabled and alone and log_evidence(alone) >= -math.log(policy.alpha):
+        evidence = bounded_exp(log_evidence(alone))
+        return Failure("alone", at, sentences.alone(state, evidence, policy), evidence, 1 / policy.alpha)
     log_fail = log_combined(state, policy)
     if not policy.enabled or log_fail < -math.log(policy.alpha):
         return None
@@ -223,6 +247,8 @@ def _evidences(state: JudgeState, policy: Judge, log_fail: float) -> list[Eviden
         for (name, process), share in zip(state.processes.items(), shares, strict=True)
     ]
     found.append(Evidence("combined", bounded_exp(log_fail), bound))
+    if state.stage is not None and state.stage.alone:
+        found.append(Evidence("alone", bounded_exp(log_evidence(state.stage.alone)), bound))
     if state.failure and state.failure.cause == "guard":
         found.append(Evidence("guard", state.failure.value, state.failure.bound))
     return found

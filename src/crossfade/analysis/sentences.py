@@ -76,6 +76,20 @@ def failed(state: JudgeState, cause: str, evidence: float, ratio: tuple[float, f
     return f"{bound} that the canary is {what}: {parts}"
 
 
+def alone(state: JudgeState, evidence: float, policy: Judge) -> str:
+    """Why the version failed while it had all of the traffic."""
+    stage = state.stage
+    if stage is None:
+        return ""
+    totals = stage.totals
+    share = rate(totals.canary_errors, totals.canary_requests)
+    return (
+        f"error rate {share} > {number(100 * stage.accepted)} % under all of the traffic "
+        f"(evidence {number(evidence)} ≥ {number(1 / policy.alpha)}): "
+        f"{totals.canary_errors} of {totals.canary_requests} requests failed"
+    )
+
+
 def blind(silent_for: float, newest_sample_at: float | None, policy: Judge) -> str:
     """Why nothing can be seen."""
     limit = format_duration(policy.blind_after)

@@ -39,6 +39,10 @@ class StageState:
     totals: Totals = Totals()
     seconds: float = 0.0
     """Seconds of compared buckets."""
+    alone: tuple[float, ...] = ()
+    """At 100 %: the bets against the accepted error rate (`alone.bet`); empty below."""
+    accepted: float = 0.0
+    """At 100 %: the accepted error rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,12 @@ class JudgeState:
     stages: int
     start_every: float
     processes: Mapping[str, Process]
+    tolerance: float
     ratio: RatioSequence = field(default_factory=RatioSequence)
     bounds: tuple[float, ...] = ()
     stable_latency: tuple[float, ...] = ()
+    compared: Totals = Totals()
+    """All compared buckets of the rollout."""
     began: float | None = None
     stage: StageState | None = None
     recent: tuple[Recent, ...] = ()
@@ -88,6 +95,7 @@ class JudgeState:
             "version": 1,
             "stages": self.stages,
             "start_every": self.start_every,
+            "tolerance": self.tolerance,
             "processes": {
                 name: {"logs": list(p.logs), "starts": list(p.starts), "started": p.started}
                 for name, p in self.processes.items()
@@ -95,6 +103,7 @@ class JudgeState:
             "ratio": {"logs": list(self.ratio.logs), "slopes": list(self.ratio.slopes), "events": self.ratio.events},
             "bounds": list(self.bounds),
             "stable_latency": list(self.stable_latency),
+            "compared": asdict(self.compared),
             "began": self.began,
             "stage": asdict(self.stage) if self.stage else None,
             "recent": [asdict(bucket) for bucket in self.recent],
@@ -112,6 +121,7 @@ class JudgeState:
         return JudgeState(
             stages=data["stages"],
             start_every=data["start_every"],
+            tolerance=data["tolerance"],
             processes={
                 name: Process(tuple(p["logs"]), tuple(p["starts"]), p["started"])
                 for name, p in data["processes"].items()
@@ -120,8 +130,13 @@ class JudgeState:
             bounds=tuple(data["bounds"]),
             stable_latency=tuple(data["stable_latency"]),
             began=data["began"],
-            stage=StageState(**{**stage, "totals": Totals(**stage["totals"])}) if stage else None,
+            compared=Totals(**data["compared"]),
+            stage=_stage(stage) if stage else None,
             recent=tuple(Recent(**{**bucket, "totals": Totals(**bucket["totals"])}) for bucket in data["recent"]),
             folded_to=data["folded_to"],
             failure=Failure(**failure) if failure else None,
         )
+
+
+def _stage(data: Mapping[str, Any]) -> StageState:
+    return StageState(**{**data, "totals": Totals(**data["totals"]), "alone": tuple(data["alone"])})

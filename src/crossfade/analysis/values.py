@@ -72,7 +72,7 @@ class Evidence:
 class Finding:
     """What the judge says after the newest bucket.
 
-    `cause` is a short word: `errors`, `latency`, `combined`, `guard`, a rule's text, `proven`,
+    `cause` is a short word: `errors`, `latency`, `combined`, `guard`, `alone` (under all of the traffic), a rule's text, `proven`,
     `starved`, `blind`, `undecided`. `ratio` is the anytime-valid confidence interval of canary errors to
     stable errors (high may be infinite). `reason` is the arithmetic as a sentence:
     `error ratio 6.1 [2.3, ∞) > 1`. `progress` is 0..1: evidence for failing, on a log scale, to its bound.
@@ -85,6 +85,8 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     ratio: tuple[float, float] | None = None
     progress: float = 0.0
+    stage: float = 0.0
+    """When the stage began that this is about (seconds)."""
     watched: float = 0.0
     """Seconds of closed buckets, with data of both arms' source, since the stage began: what a stage's
     length is measured in, so that neither a blind source nor a stepping clock ends a watch."""

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from crossfade.config.model import Component, Deployment, Smoke, VersionProof
-from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError, UnreachableError
 from crossfade.engine.site import Site
 from crossfade.rollouts.rollout import Action, Outcome
 from crossfade.runtimes.port import Release
@@ -39,10 +39,10 @@ async def carry_out(action: Action, site: Site, deployment: Deployment, workload
                 await _route(action, site, deployment)
             case "smoke":
                 await _smoke(action, site, deployment)
-    except BadInputError as error:
-        return Outcome(ok=False, error=str(error), retry=False)
+    except StaleFenceError as error:
+        return Outcome(ok=False, error=str(error), retry=True)  # the next try carries a newer fence
     except CrossfadeError as error:
-        return Outcome(ok=False, error=str(error), retry=error.retry or action.kind in ("route", "stop"))
+        return Outcome(ok=False, error=str(error), retry=error.retry)
     except OSError as error:
         return Outcome(ok=False, error=f"{type(error).__name__}: {error}", retry=True)
     return Outcome(ok=True)

@@ -96,6 +96,7 @@ def conclude(
     found = finding(testimony.judge, settings.judge, now, counted_to)
     found = replace(
         found,
+        stage=testimony.judge.stage.at,
         watched=testimony.watched,
         canary_requests=testimony.canary_requests,
         canary_errors=testimony.canary_errors,

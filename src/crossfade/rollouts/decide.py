@@ -6,6 +6,8 @@ argument, so a day of rollout is a loop over numbers.
 
 from __future__ import annotations
 
+import math
+
 from crossfade.analysis.values import Finding
 from crossfade.core.durations import FULL, format_share
 from crossfade.rollouts.commands import obey
@@ -58,7 +60,7 @@ def _look_for_harm(draft: Draft) -> None:
 def _answer(draft: Draft, finding: Finding) -> None:
     evidence = {
         "cause": finding.cause,
-        "ratio": finding.ratio,
+        "ratio": finding.ratio and [bound if math.isfinite(bound) else None for bound in finding.ratio],
         "evidence": [(e.test, e.value, e.bound) for e in finding.evidence],
         "canary": (finding.canary_errors, finding.canary_requests),
         "stable": (finding.stable_errors, finding.stable_requests),
@@ -100,9 +102,7 @@ def _keep_routes(draft: Draft) -> None:
     if not drift:
         return
     if draft.r.operation is None and not draft.r.failures:
-        draft.record(
-            "router.repair", f"{drift}: setting {format_share(draft.r.share)} for {draft.r.plan.version} again"
-        )
+        draft.record("router.repair", f"{drift}: {format_share(draft.r.share)} for {draft.r.plan.version}")
     draft.route(urgent=draft.going_back)
 
 

@@ -77,7 +77,11 @@ class Draft:
         """Go on at another step of the same way."""
         self.set(step=step, **self._fresh_step())
         if self.r.current is not None and self.r.current.kind == "watch":
-            self.set(stages=(*self.r.stages, (self.now, self.r.share)))
+            self.begin_stage()
+
+    def begin_stage(self) -> None:
+        """The judge looks afresh from here: the share has changed, or its watch begins."""
+        self.set(stages=(*self.r.stages, (self.now, self.r.share)))
 
     def hold(self, reason: str) -> None:
         """Stop going forward until a person decides."""
@@ -155,7 +159,6 @@ class Draft:
             retry_at=self.now + pause,
             failing_since=self.now if self.r.failing_since is None else self.r.failing_since,
         )
-        self.record("operation.failed", outcome.error, operation=operation.id, retry=outcome.retry)
 
     def operate(self, kind: OperationKind, slot: Slot, *, version: str = "", count: int = 0) -> None:
         """Have a side effect carried out, unless one is under way or has failed a moment ago."""

@@ -93,7 +93,7 @@ class Rollout:
     smoked: bool = False
     """The smoke tests have passed."""
     stages: tuple[tuple[float, int], ...] = ()
-    """When each watch began and at which share: with the samples, all that the judge's state follows from."""
+    """When each shift and each watch began, and its share: with the samples, all that the judge follows from."""
     promoted: bool = False
     """The new version has become the trusted one."""
     new_instances: int = 0

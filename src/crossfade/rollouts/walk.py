@@ -125,6 +125,7 @@ def _shift_forward(draft: Draft, step: Step) -> bool:
             draft.look_again(_SOON)
             return False
         draft.set(share=step.share, confirmed=False)
+        draft.begin_stage()
     if draft.failed is not None and not draft.failed.retry:
         draft.turn("proof", draft.failed.error)
         return False
@@ -191,6 +192,8 @@ def _routed(draft: Draft, *, proves: str, urgent: bool) -> bool:
 def _watch(draft: Draft, step: Step) -> bool:
     """Time counts only while there is evidence; missing data is never a pass."""
     finding = draft.o.finding
+    if finding is not None and finding.stage != draft.r.since:
+        return False  # it speaks of the stage before
     if not draft.r.terms.judged and finding is None:
         draft.look_again(step.seconds - draft.elapsed())
         return draft.elapsed() >= step.seconds
