@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -196,7 +197,7 @@ class AnyWorld(RuleBasedStateMachine):
     def fences_grow(self):
         if hasattr(self, "world"):
             fences = [a.fence for _, _, d in self.world.decisions for a in d.actions if a.kind == "route"]
-            assert all(later > earlier for earlier, later in zip(fences, fences[1:], strict=False))
+            assert all(later > earlier for earlier, later in itertools.pairwise(fences))
 
 
 TestAnyWorld = AnyWorld.TestCase
