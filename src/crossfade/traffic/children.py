@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -56,12 +56,18 @@ class Child:
                 return int(self._pid.read_text())
         return None
 
-    def start(self, argv: Sequence[str], environment: Mapping[str, str]) -> bool:
-        """Start it in a session of its own; False when it runs already or another is starting it."""
+    def start(
+        self, argv: Sequence[str], environment: Mapping[str, str], prepare: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Start it in a session of its own; False when it runs already or another is starting it.
+
+        `prepare` is called once nobody else can start it; when it raises, nothing is started.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock.open("ab") as lock:
             if not _locked(lock):
                 return False
+            prepare()
             self._pid.unlink(missing_ok=True)
             with self.errors.open("wb") as errors:
                 process = subprocess.Popen(

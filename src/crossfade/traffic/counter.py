@@ -26,6 +26,7 @@ import orjson
 
 from crossfade.traffic.port import SLOTS, Counts, Slot
 from crossfade.traffic.tally import BOUNDS_MS, CLASSES, Tally
+from crossfade.traffic.whole_files import replace
 
 ADDRESSES = "counter.json"
 BEAT = 0.5
@@ -106,9 +107,7 @@ class Counter:
             self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         ports = {"udp": self._listener.getsockname()[1], "http": self._server.server_address[1]}
-        fresh = self._folder / f"{ADDRESSES}.new"
-        fresh.write_bytes(orjson.dumps(ports))
-        fresh.replace(self._folder / ADDRESSES)
+        replace(self._folder / ADDRESSES, orjson.dumps(ports))
 
     def run(self, probe: str, header: str) -> None:
         """Count until the folder is gone."""

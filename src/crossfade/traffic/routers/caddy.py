@@ -38,8 +38,11 @@ from crossfade.traffic.routers.caddy_config import (
 )
 from crossfade.traffic.routers.caddy_process import ManagedCaddy
 from crossfade.traffic.routers.route_file import Accepted, RouteFile, parse, routes_checked
+from crossfade.traffic.whole_files import replace
 
 PROBES = 8
+START = 3.0
+"""Seconds in which a Caddy that is being started shows life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class CaddyRouter:
             setup, admin=self._admin.address, storage=str(self._managed.storage), log=str(self._managed.log)
         )
         await asyncio.to_thread(self._managed.write, config)
-        if self._managed.child.running() and not await self._admin.answers() and not await self._is_served():
+        if self._managed.child.running() and not await self._shows_life():
             await self._managed.stop()  # it runs, obeys nobody and serves nobody: emptied from outside
         await self._managed.start()
         await self._ensure_config(setup)
@@ -155,11 +158,16 @@ class CaddyRouter:
         if not is_in(await self._admin.config(), setup):
             await self._admin.update(lambda config: merged(config, setup))
 
-    async def _is_served(self) -> bool:
-        try:
-            return await self._probe({}) is not None
-        except UnreachableError:
-            return False
+    async def _shows_life(self) -> bool:
+        """Whether Caddy obeys or serves; one that somebody else is starting gets a moment."""
+        for _ in range(int(START / 0.1)):
+            if await self._admin.answers():
+                return True
+            with contextlib.suppress(UnreachableError):
+                if await self._probe({}) is not None:
+                    return True
+            await asyncio.sleep(0.1)
+        return False
 
     async def _probe(self, headers: dict[str, str]) -> Probe | None:
         """Ask the data plane; None when whoever listens there does not know us."""
@@ -206,9 +214,8 @@ class CaddyRouter:
         with contextlib.suppress(FileNotFoundError):
             return path.read_text()
         self._folder.mkdir(parents=True, exist_ok=True)
-        fresh = self._folder / f".token-{os.getpid()}"
-        fresh.write_text(secrets.token_hex(16))
-        fresh.chmod(0o600)
+        fresh = self._folder / f".token-{secrets.token_hex(4)}"
+        replace(fresh, secrets.token_hex(16).encode())
         with contextlib.suppress(FileExistsError):
             os.link(fresh, path)  # of two that draw at once, one wins
         fresh.unlink()

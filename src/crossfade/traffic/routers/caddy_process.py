@@ -22,6 +22,7 @@ import psutil
 from crossfade.core.errors import CrossfadeError, UnreachableError
 from crossfade.traffic.children import Child
 from crossfade.traffic.routers.caddy_admin import CaddyAdmin, Json
+from crossfade.traffic.whole_files import replace
 
 LONGEST_SOCKET = 100
 PATIENCE = 15.0
@@ -66,10 +67,9 @@ class ManagedCaddy:
     def write(self, config: Json) -> None:
         """Keep `config` for the next start."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = self.folder / "config.json.new"
-        fresh.write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2))
-        fresh.chmod(0o600)
-        fresh.replace(self.folder / "config.json")
+        path, content = self.folder / "config.json", orjson.dumps(config, option=orjson.OPT_INDENT_2)
+        if not path.exists() or path.read_bytes() != content:
+            replace(path, content)
 
     async def start(self) -> None:
         """Start it unless it runs, and wait until it answers.
@@ -77,14 +77,7 @@ class ManagedCaddy:
         Raises `CrossfadeError` when the address is taken or Caddy refuses to start, and says why.
         """
         if not self.child.running():
-            await asyncio.to_thread(refuse_taken, self.listen)
-            self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                self.socket.unlink()
-            binary = await asyncio.to_thread(find_binary)
-            argv = [str(binary), "run", "--config", str(self.folder / "config.json")]
-            home = {name: str(self.folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-            self.child.start(argv, {"PATH": os.environ.get("PATH", ""), **home})
+            await asyncio.to_thread(self._launch)
         await self._until_it_answers()
 
     async def stop(self, grace: float = 10.0) -> None:
@@ -94,6 +87,16 @@ class ManagedCaddy:
             with contextlib.suppress(OSError):
                 self.socket.unlink(missing_ok=True)
                 self.socket.parent.rmdir()
+
+    def _launch(self) -> None:
+        argv = [str(find_binary()), "run", "--config", str(self.folder / "config.json")]
+        home = {name: str(self.folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+        self.child.start(argv, {"PATH": os.environ.get("PATH", ""), **home}, prepare=self._clear_the_way)
+
+    def _clear_the_way(self) -> None:
+        refuse_taken(self.listen)
+        self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.socket.unlink(missing_ok=True)
 
     async def _until_it_answers(self) -> None:
         for _ in range(int(PATIENCE / 0.05)):

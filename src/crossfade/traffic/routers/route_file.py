@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from pathlib import Path
 from crossfade.core.errors import BadInputError, StaleFenceError
 from crossfade.traffic.buckets import basis, prefix, threshold
 from crossfade.traffic.port import SLOTS, Routes, Slot
+from crossfade.traffic.whole_files import LEFT_BEHIND, replace
 
 ENTRIES = 12
 """Most instances of one slot."""
@@ -125,28 +124,15 @@ class RouteFile:
                 )
             if current == wanted:
                 return False
-            self._replace(line)
+            replace(self.path, line.encode() + b"\n", mode=0o644)  # an existing Caddy may be another user's
             return True
-
-    def _replace(self, line: str) -> None:
-        # No fsync: after a power cut there is no proxy left that would read the line, and the engine
-        # asserts it again from its own durable record.
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".routes-")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(line + "\n")
-            Path(name).chmod(0o644)
-            Path(name).replace(self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with self._lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            for left_behind in self.path.parent.glob(".routes-*"):  # by a writer that was killed
+            for left_behind in self.path.parent.glob(LEFT_BEHIND):  # by a writer that was killed
                 left_behind.unlink(missing_ok=True)
             yield
 

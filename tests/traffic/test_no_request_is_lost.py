@@ -1,0 +1,90 @@
+"""The promise: traffic moves, versions come and go, and no visitor notices."""
+
+import asyncio
+import random
+from collections import Counter
+from itertools import cycle
+
+import pytest
+from traffic_world import open_shop
+
+from crossfade.core.durations import FULL
+from crossfade.demo.load import EVERYTHING, Load, Plan, causes
+from crossfade.testing.router_contract import counted
+from crossfade.traffic.port import SLOTS, Routes, other
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+SWAPS = 20
+CHANGES_EACH = 13
+RPS = 1_000
+
+
+async def drained(router, slot):
+    async with asyncio.timeout(60):
+        while (await router.observe()).in_flight[slot]:  # noqa: ASYNC110 - the world is asked, it does not tell
+            await asyncio.sleep(0.05)
+
+
+async def put(router, routes):
+    await router.apply(routes, fence=1)
+    assert await router.confirm(routes)
+
+
+async def test_weights_change_and_versions_are_swapped_under_load(router):
+    chance, changes, salt = random.Random(4), 0, 0
+    homes = cycle(SLOTS)
+    slot = next(homes)
+    shop = await open_shop("v0")
+    upstreams = {slot: (shop.address,), other(slot): ()}
+    await put(router, Routes(upstreams, 0, slot))
+    load = Load(router.address, Plan(rps=RPS, mix=EVERYTHING, seed=4, timeout=30))
+    load.start()
+    try:
+        for swap in range(1, SWAPS + 1):
+            new, salt = other(slot), salt + 1
+            fresh = await open_shop(f"v{swap}")
+            upstreams = {slot: (shop.address,), new: (fresh.address,)}
+            shares = [0, *(chance.randrange(1, FULL) for _ in range(CHANGES_EACH - 2)), FULL]
+            for share in shares:
+                await put(router, Routes(upstreams, share if new == "green" else FULL - share, slot, salt))
+                changes += 1
+            await drained(router, slot)
+            upstreams = {new: (fresh.address,), slot: ()}
+            await put(router, Routes(upstreams, FULL if new == "green" else 0, new, salt))
+            assert await shop.stop() == 0
+            slot, shop = new, fresh
+    finally:
+        await load.stop()
+        await shop.stop()
+    assert changes >= 250
+    assert causes(load.samples) == Counter()
+    assert len(load.samples) >= 30_000
+    kinds = Counter(sample.kind for sample in load.samples)
+    assert set(kinds) == set(EVERYTHING)
+    assert {sample.version for sample in load.samples} == {f"v{n}" for n in range(SWAPS + 1)}
+    # The proxy's own account agrees with the visitors', request by request.
+    seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= len(load.samples))
+    assert sum(b.requests for b in seen.buckets) == len(load.samples)
+    assert sum(b.errors for b in seen.buckets) == 0
+    assert seen.dropped == 0
+
+
+async def test_an_instance_is_replaced_inside_a_live_slot(router):
+    """One of two instances ends and comes back elsewhere, while both serve."""
+    shops = [await open_shop("1"), await open_shop("1")]
+    await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
+    load = Load(router.address, Plan(rps=400, seed=5))
+    load.start()
+    try:
+        for turn in range(8):
+            leaving = shops[turn % 2]
+            await leaving.stop()  # the router learns of it only afterwards, as in an accident
+            shops[turn % 2] = await open_shop("1")
+            await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
+            await asyncio.sleep(0.2)
+    finally:
+        await load.stop()
+        for shop in shops:
+            await shop.stop()
+    assert causes(load.samples) == Counter()
