@@ -69,6 +69,7 @@ class DbosRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin: Callable[[str], None] = self._submitted.put
         self._running: set[str] = set()
+        self._starting: set[str] = set()
         self._missed: set[str] = set()
 
     async def start(self) -> None:
@@ -135,7 +136,8 @@ class DbosRunner:
 
         def begin(action_id: str) -> None:
             with SetWorkflowID(action_id):
-                if len(self._running) < self._at_once:
+                if len(self._running | self._starting) < self._at_once:
+                    self._starting.add(action_id)
                     dbos_type.start_workflow(workflow, action_id)
                 else:
                     dbos_type.enqueue_workflow(QUEUE, workflow, action_id)
@@ -159,6 +161,7 @@ class DbosRunner:
         if action_id in self._running:
             return  # taken for lost and started again, while it is under way here all the same
         self._running.add(action_id)
+        self._starting.discard(action_id)
         try:
             action = await asyncio.to_thread(self._store.wanted_action, action_id)
             if action is not None:
@@ -200,6 +203,7 @@ class DbosRunner:
         while not self._stopping.wait(_BEAT):
             try:
                 self._store.heartbeat(self._worker, self._executor)
+                self._starting.clear()  # what has not begun within a beat never will: it had begun before
                 self._sweep()
                 if time.monotonic() >= next_prune:
                     next_prune = time.monotonic() + _PRUNE
@@ -256,6 +260,9 @@ class DbosRunner:
     def _prune(self) -> None:
         from dbos import DBOS  # noqa: PLC0415 - as above
 
+        for row in self._store.workers():
+            if row.age > self._keep and row.worker != self._worker:
+                self._store.leave(row.worker)
         before = (datetime.now(UTC) - timedelta(seconds=self._keep)).isoformat()
         while not self._stopping.is_set():
             old = DBOS.list_workflows(
