@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format reference docs build lock clean
+.PHONY: help setup demo test check lint format reference docs build lock clean
 .NOTPARALLEL:
 
 PY := .venv/bin/python
@@ -17,11 +17,13 @@ setup: ## make .venv from the locked requirements; does nothing when nothing cha
 demo: setup ## a bad release goes back by itself, a good one reaches 100 % (up to 4 minutes)
 	@.venv/bin/crossfade demo $(ARGS)
 
-test: check ## all that CI runs: the checks below, then every test
+test: lint ## every check and every test
 	@sh scripts/system-packages.sh
 	@$(PY) -m pytest $(ARGS)
 
-check: setup ## lint, format, types, import contracts, generated pages; no tests
+check: test ## everything that CI runs
+
+lint: setup ## lint, format, types, import contracts, generated pages; no tests
 	@echo "lint"      && $(PY) -m ruff check --quiet
 	@echo "format"    && $(PY) -m ruff format --check --quiet
 	@echo "types"     && $(PY) -m mypy --no-error-summary

@@ -25,6 +25,7 @@ settings.register_profile("ci", settings.get_profile("house"), derandomize=True,
 
 
 def pytest_configure() -> None:
+    pytest.register_assert_rewrite("crossfade.testing.runtime_contract", "crossfade.testing.router_contract")
     settings.load_profile("ci" if _in_ci() else "house")
     # Programs of the environment and of .tools are found by name, activated or not.
     places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), str(ROOT / ".tools" / "usr" / "bin")]
