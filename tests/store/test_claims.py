@@ -193,8 +193,23 @@ def test_an_action_that_was_left_behind_is_not_wanted_any_longer(store: Store, p
     scale = Action("c", "start", "green")
     store.write([turn(claim, rollout=issued(claim.rollout, route), actions=(scale, route))])
     assert store.wanted_actions() == [route]
+    assert store.wanted_action("a") is None
     assert [row.data["id"] for row in store.events() if row.kind == "action.superseded"] == ["a", "c"]
     assert not store.finish_action("a", Outcome(ok=True))
+
+
+def test_what_may_still_bring_something_into_being_is_waited_for(store: Store, put: Put) -> None:
+    put()
+    claim = only(store.claim("w", limit=1, lease=LONG))
+    start, route = Action("a", "start", "green"), Action("b", "route", "green")
+    begun = issued(claim.rollout, start)
+    store.write([turn(claim, rollout=begun, actions=(start,), after=0)])
+    claim = only(store.claim("w", limit=1, lease=LONG))
+    turned = replace(issued(begun, route), left_behind=begun.operation)
+    store.write([turn(claim, rollout=turned, actions=(route,))])
+    assert store.wanted_actions() == [start, route]
+    assert store.finish_action("a", Outcome(ok=True))
+    assert only(store.claim("w", limit=1, lease=LONG)).outcomes == {"a": Outcome(ok=True)}
 
 
 def test_a_finished_rollout_is_left_alone_but_answers_commands(store: Store, put: Put) -> None:

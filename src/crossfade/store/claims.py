@@ -65,16 +65,18 @@ def write(connection: sa.Connection, turns: Sequence[Turn], known: Mapping[str, 
     """Write the turns whose lease still holds; the new revision of each, by rollout."""
     leases = {row["rollout"]: row for row in queries.held(connection, [turn.rollout.id for turn in turns])}
     ours = [t for t in turns if t.rollout.id in leases and leases[t.rollout.id]["lease_fence"] == t.lease_fence]
-    changed, revisions = [], {}
+    changed, moved, revisions = [], [], {}
     for turn in ours:
         i, revision = turn.rollout.id, leases[turn.rollout.id]["revision"]
-        before = known.get(i)
-        if before is None or before.revision != revision or before.rollout != turn.rollout:
+        before = known[i].rollout if i in known and known[i].revision == revision else None
+        if before is None or before != turn.rollout:
             revision += 1
             changed.append(turn)
+        if before is None or before.awaited != turn.rollout.awaited or turn.actions:
+            moved.append(turn)
         revisions[i] = revision
     queries.insert_actions(connection, [action_values(t.rollout, a, now) for t in ours for a in t.actions])
-    left = _supersede(connection, ours, {i: row["operation"] for i, row in leases.items()}, now)
+    left = _supersede(connection, moved, now)
     queries.end_looks(connection, [look_values(t.rollout, revisions[t.rollout.id], t.wake_at) for t in ours])
     queries.update_states(connection, [state_values(t.rollout, revisions[t.rollout.id]) for t in changed])
     _write_details(connection, ours, now)
@@ -83,15 +85,13 @@ def write(connection: sa.Connection, turns: Sequence[Turn], known: Mapping[str, 
     return revisions
 
 
-def _supersede(
-    connection: sa.Connection, turns: Sequence[Turn], before: Mapping[str, str | None], now: float
-) -> list[Entry]:
-    """Close actions that a rollout has left behind, so that no crash makes anybody carry them out late."""
+def _supersede(connection: sa.Connection, turns: Sequence[Turn], now: float) -> list[Entry]:
+    """Close actions that nobody waits for any longer, so that no crash makes anybody carry them out late."""
     entries = []
+    open_actions = queries.select_open(connection, [turn.rollout.id for turn in turns])
     for turn in turns:
-        current = turn.rollout.operation.id if turn.rollout.operation else None
-        for each in (before[turn.rollout.id], *(action.id for action in turn.actions)):
-            if each is None or each == current:
+        for each in open_actions.get(turn.rollout.id, ()):
+            if each in turn.rollout.awaited:
                 continue
             text = queries.end_action(connection, each, _SUPERSEDED, now)
             if text is not None:

@@ -181,10 +181,17 @@ class Database:
 
 
 def _make_private_file(path: Path) -> None:
-    """Create the file where it is missing, for nobody else to read: it holds environment variables."""
+    """Create the file where it is missing, for nobody else to read: it holds environment variables.
+
+    A file that is there is never opened here: closing it would drop every lock that this process holds on
+    it (POSIX locks belong to the process), and another process would take the log of writes away while
+    it is in use (https://sqlite.org/howtocorrupt.html, section 2.2).
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
     except OSError as error:
         raise BadInputError(
             "store.not-writable",

@@ -53,7 +53,6 @@ def look_values(rollout: Rollout, revision: int, wake_at: float) -> dict[str, An
         "wake_at": None if rollout.finished else wake_at,
         "new_revision": revision,
         "now_answered": rollout.commands,
-        "now_operation": rollout.operation.id if rollout.operation else None,
     }
 
 

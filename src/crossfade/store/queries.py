@@ -86,7 +86,7 @@ def trust(connection: sa.Connection, values: Values) -> None:
 # -- rollouts ---------------------------------------------------------------------------------------------
 
 
-def insert_rollout(connection: sa.Connection, values: Values, *, operation: str | None, answered: int) -> None:
+def insert_rollout(connection: sa.Connection, values: Values, *, answered: int) -> None:
     """A new rollout, due at once; IntegrityError where another one is active."""
     connection.execute(sa.insert(rollouts), values)
     due = {
@@ -99,7 +99,6 @@ def insert_rollout(connection: sa.Connection, values: Values, *, operation: str 
         "revision": values["revision"],
         "asked": answered,
         "answered": answered,
-        "operation": operation,
     }
     connection.execute(sa.insert(schedule), due)
 
@@ -131,7 +130,6 @@ _CLAIM = (
         schedule.c.revision,
         schedule.c.asked,
         schedule.c.answered,
-        schedule.c.operation,
     )
 )
 
@@ -187,7 +185,7 @@ def select_outcomes(connection: sa.Connection, ids: Sequence[str]) -> Mapping[st
 
 
 _HELD = (
-    sa.select(schedule.c.rollout, schedule.c.lease_fence, schedule.c.revision, schedule.c.operation)
+    sa.select(schedule.c.rollout, schedule.c.lease_fence, schedule.c.revision)
     .where(schedule.c.rollout.in_(sa.bindparam("ids", expanding=True)))
     .order_by(schedule.c.rollout)
     .with_for_update()
@@ -202,7 +200,6 @@ _DONE_LOOKING = (
         lease_until=0.0,
         revision=sa.bindparam("new_revision"),
         answered=sa.bindparam("now_answered"),
-        operation=sa.bindparam("now_operation", type_=sa.Text),
     )
 )
 _NEW_STATE = (
@@ -296,6 +293,20 @@ def select_wanted_action(connection: sa.Connection, action: str) -> str | None:
     """The JSON of one action without an outcome."""
     wanted = sa.select(actions.c.action).where(actions.c.id == action, actions.c.outcome.is_(None))
     return connection.execute(wanted).scalar()
+
+
+_OF_ROLLOUTS = sa.select(actions.c.rollout, actions.c.id).where(
+    actions.c.rollout.in_(sa.bindparam("ids", expanding=True)), actions.c.outcome.is_(None)
+)
+
+
+def select_open(connection: sa.Connection, rollouts: Sequence[str]) -> Mapping[str, list[str]]:
+    """The ids of the actions without an outcome, by rollout."""
+    found: dict[str, list[str]] = {}
+    if rollouts:
+        for row in connection.execute(_OF_ROLLOUTS.order_by(actions.c.id), {"ids": list(rollouts)}):
+            found.setdefault(row.rollout, []).append(row.id)
+    return found
 
 
 _END = (

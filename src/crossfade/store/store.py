@@ -135,9 +135,8 @@ class Store:
         """
 
         def work(connection: sa.Connection) -> None:
-            operation = rollout.operation.id if rollout.operation else None
             values = rollout_values(rollout, deployment, actor)
-            queries.insert_rollout(connection, values, operation=operation, answered=rollout.commands)
+            queries.insert_rollout(connection, values, answered=rollout.commands)
             _require_current(connection, rollout)
             here = {"component": rollout.plan.component, "environment": rollout.plan.environment}
             queries.raise_fence(connection, {**here, "fence": rollout.fence})

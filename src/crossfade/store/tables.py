@@ -69,7 +69,6 @@ schedule = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("asked", sa.BigInteger, nullable=False),
     sa.Column("answered", sa.BigInteger, nullable=False),
-    sa.Column("operation", sa.Text),
     sa.Index("schedule_next", "next_at"),
 )
 """Who looks at which rollout, and when. `next_at` is 0 when somebody woke it, the end of the lease while
@@ -103,7 +102,12 @@ actions = sa.Table(
     sa.Column("wanted_at", sa.Double, nullable=False),
     sa.Column("finished_at", sa.Double),
     sa.Column("outcome", sa.Text),
-    sa.Index("actions_of_rollout", "rollout"),
+    sa.Index(
+        "actions_of_rollout",
+        "rollout",
+        sqlite_where=sa.text("outcome IS NULL"),
+        postgresql_where=sa.text("outcome IS NULL"),
+    ),
     sa.Index(
         "actions_wanted",
         "wanted_at",

@@ -77,7 +77,6 @@ def _what_is_rolled_out() -> None:
         sa.Column("revision", sa.BigInteger, nullable=False),
         sa.Column("asked", sa.BigInteger, nullable=False),
         sa.Column("answered", sa.BigInteger, nullable=False),
-        sa.Column("operation", sa.Text),
     )
     op.create_index("schedule_next", "schedule", ["next_at"])
     op.create_table(
@@ -105,7 +104,7 @@ def _what_is_rolled_out() -> None:
         sa.Column("outcome", sa.Text),
     )
     wanted = sa.text("outcome IS NULL")
-    op.create_index("actions_of_rollout", "actions", ["rollout"])
+    op.create_index("actions_of_rollout", "actions", ["rollout"], sqlite_where=wanted, postgresql_where=wanted)
     op.create_index("actions_wanted", "actions", ["wanted_at"], sqlite_where=wanted, postgresql_where=wanted)
     op.create_table(
         "samples",
