@@ -17,7 +17,7 @@ import hashlib
 import math
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -313,8 +313,8 @@ async def run(settings: Settings, host: str, port: int) -> None:
     await serving
 
 
-def main() -> None:
-    """Read the flags and serve."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the flags (those of this process unless given) and serve."""
     parser = argparse.ArgumentParser(description="A small web shop to release.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one and prints it")
@@ -323,7 +323,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, default=4.0, help="median time of an answer")
     parser.add_argument("--latency-factor", type=float, default=1.0, help="multiplies that time")
     parser.add_argument("--seed", type=int, default=0)
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     settings = Settings(flags.version, flags.error_rate, flags.latency_ms, flags.latency_factor, flags.seed)
     asyncio.run(run(settings, flags.host, flags.port))
 

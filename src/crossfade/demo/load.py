@@ -143,7 +143,8 @@ class Load:
         kinds, weights = zip(*self.plan.mix.items(), strict=True)
         while True:
             due = int((time.monotonic() - began) * self.plan.rps) + 1
-            for kind in self._random.choices(kinds, weights, k=max(due - sent, 0)):
+            for _ in range(due - sent):  # one draw each: what is drawn must not depend on how time passes
+                kind = self._random.choices(kinds, weights)[0]
                 task = asyncio.create_task(self._one(kind, self._random.choice(self.plan.paths)))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)

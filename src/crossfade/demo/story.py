@@ -1,0 +1,259 @@
+"""`crossfade demo`: a bad release goes back by itself, and a good one reaches 100 %.
+
+Three acts, all of them real: the shop 1.0.0 opens and visitors come; 1.1.0, which fails some of its
+requests, is released; 1.1.1, which is good, is released. What the visitors lived through is counted at
+their side, not at ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crossfade.cli.render.printer import Printer
+from crossfade.core.errors import CrossfadeError, ExitCode
+from crossfade.demo.account import arms
+from crossfade.demo.engine import Engine
+from crossfade.demo.load import Sample
+from crossfade.demo.outcome import Outcome, Release, describe, document
+from crossfade.demo.scene import Pace, Scene, clear, set_up
+from crossfade.demo.view import Moment, Screen, screen_for
+from crossfade.demo.visitors import Visitors
+from crossfade.engine.control import Control, View
+from crossfade.rollouts.rollout import Verb
+from crossfade.store import AuditRow
+
+FIRST, BAD, GOOD = "1.0.0", "1.1.0", "1.1.1"
+_LOOK_EVERY = 0.25
+_WINDOW = 10.0
+_OPENING = 60.0
+_WAY_BACK = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What is told: `error_rate` and `latency_factor` make the bad release bad, `rps` visitors a second come.
+
+    `settle` is the calm before each release, and `patience` what each may take before it is called off, in
+    seconds: `(first, second)`.
+    """
+
+    seed: int = 1
+    error_rate: float = 0.05
+    rps: float = 200.0
+    latency_factor: float = 1.0
+    pace: Pace = field(default_factory=Pace)
+    settle: float = 6.0
+    patience: tuple[float, float] = (80.0, 130.0)
+
+    @property
+    def flags(self) -> dict[str, Sequence[str]]:
+        """The flags that make each version of the shop what it is."""
+        bad = ("--error-rate", repr(self.error_rate), "--latency-factor", repr(self.latency_factor))
+        return {FIRST: (), BAD: bad, GOOD: ()}
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the bad release, in words; empty when nothing is."""
+        faults = [f"fails {100 * self.error_rate:g} % of its requests"] if self.error_rate else []
+        if self.latency_factor > 1:
+            faults.append(f"is {self.latency_factor:g} times as slow")
+        return " and ".join(faults)
+
+
+def run(*, seed: int, error_rate: float, rps: float, latency_factor: float, as_json: bool, keep: bool) -> int:
+    """Tell the story to whoever started this process; the exit code is 0 only if all went as it should."""
+    story = Story(seed=seed, error_rate=error_rate, rps=rps, latency_factor=latency_factor)
+    return tell(story, Printer(as_json=as_json), keep=keep)
+
+
+def tell(story: Story, printer: Printer, *, keep: bool) -> int:
+    """Tell `story` in a temporary folder, which is kept with `keep`; nothing else is left behind."""
+    folder = Path(tempfile.mkdtemp(prefix="crossfade-demo-"))
+    try:
+        return asyncio.run(_tell(story, printer, folder, kept=keep))
+    finally:
+        if keep:
+            printer.note(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _tell(story: Story, printer: Printer, folder: Path, *, kept: bool) -> int:
+    with _interruptible(printer) as interrupted:
+        telling = asyncio.create_task(_perform(story, printer, folder))
+        leaving = asyncio.create_task(interrupted.wait())
+        await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        if interrupted.is_set():
+            telling.cancel()
+            await asyncio.wait({telling})
+            printer.note("interrupted: everything that was started has been ended")
+            return ExitCode.INTERRUPTED
+        outcome = telling.result()
+    if printer.as_json:
+        printer.document(document(outcome))
+    for line in describe(outcome, record=folder if kept else None):
+        printer.line(line)
+    return outcome.exit_code
+
+
+async def _perform(story: Story, printer: Printer, folder: Path) -> Outcome:
+    """The three acts, one after the other."""
+    scene = await asyncio.to_thread(set_up, folder, story.pace, story.flags, seed=story.seed)
+    async with _stage(scene, story) as stage:
+        began = time.time()
+        printer.line(f"The shop opens: {FIRST} behind Caddy on http://{scene.address}, two instances.")
+        opened = await stage.release(FIRST, printer, _OPENING)
+        if opened.view.rollout.status != "done":
+            raise _not_opened(opened.view)
+        printer.line(f"\nVisitors come, {story.rps:g} a second. Now 1.1.0 is released. It {story.fault or 'is good'}.")
+        stage.visitors.start()
+        await stage.calm(story.settle)
+        bad = await stage.release(BAD, printer, story.patience[0])
+        printer.line("\nNow 1.1.1 is released. It is good.")
+        await stage.calm(story.settle)
+        good = await stage.release(GOOD, printer, story.patience[1])
+        await stage.calm(1.0)
+        await asyncio.to_thread(stage.visitors.stop)
+        slow = story.latency_factor > 1
+        return Outcome(story.fault, bad, good, stage.visitors.seen, slow=slow, seconds=time.time() - began)
+
+
+def _not_opened(view: View) -> CrossfadeError:
+    return CrossfadeError(
+        "demo.not-opened",
+        f"the shop did not open: {view.rollout.reason or view.rollout.status}",
+        where="crossfade demo",
+        next="run it with --keep and look into the folder that it tells",
+    )
+
+
+@dataclass
+class _Stage:
+    """All that is there while the story is told."""
+
+    scene: Scene
+    control: Control
+    engine: Engine
+    visitors: Visitors
+
+    async def release(self, version: str, printer: Printer, patience: float) -> Release:
+        """Release `version` and look on until it is over; after `patience` seconds it is called off."""
+        view = await asyncio.to_thread(self.control.deploy, self.scene.deployment, version, actor="demo")
+        rollout, deadline, called_off = view.rollout.id, time.monotonic() + patience, False
+        watching, rows = _Watching(self.visitors), list[AuditRow]()
+        with screen_for(printer) as screen:
+            while not view.rollout.finished:
+                view, news = await asyncio.to_thread(self._look, rollout, rows[-1].sequence if rows else 0)
+                rows += news
+                watching.show(screen, view, news)
+                late = view.rollout.status == "held" or time.monotonic() > deadline
+                if late and called_off and time.monotonic() > deadline + _WAY_BACK:
+                    raise _stuck(view)
+                if late and not called_off and not view.rollout.finished:
+                    called_off, deadline = True, time.monotonic()
+                    await asyncio.to_thread(self._call_off, rollout, "the demo waits no longer")
+                await self._pause()
+        return Release(version, view, tuple(rows), called_off=called_off)
+
+    async def calm(self, seconds: float) -> None:
+        """Let visitors come for a while."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.visitors.read()
+            await self._pause()
+
+    def _look(self, rollout: str, after: int) -> tuple[View, list[AuditRow]]:
+        return self.control.view(rollout), self.control.events(after=after, rollout=rollout)
+
+    def _call_off(self, rollout: str, reason: str, verb: Verb = "abort") -> None:
+        self.control.command(rollout, verb, actor="demo", reason=reason)
+
+    async def _pause(self) -> None:
+        if not self.engine.alive:
+            raise self.engine.failure or CrossfadeError("demo.engine", "the engine ended before the story did")
+        if self.visitors.started and not self.visitors.alive:
+            raise CrossfadeError(
+                "demo.visitors", f"the visitors are gone: {self.visitors.complaint or 'no reason told'}"
+            )
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+def _stuck(view: View) -> CrossfadeError:
+    r = view.rollout
+    return CrossfadeError(
+        "demo.stuck",
+        f"{r.plan.version} could not be taken back in time: {r.reason or r.status}",
+        where=r.id,
+        next="run it with --keep and look into the folder that it tells",
+    )
+
+
+@contextlib.asynccontextmanager
+async def _stage(scene: Scene, story: Story) -> AsyncIterator[_Stage]:
+    """The engine and the visitors on `scene`; at the end, whatever has happened, nothing of it runs."""
+    engine = Engine(scene.state)
+    visitors = Visitors(scene.address, rps=story.rps, seed=story.seed, out=scene.folder / "visits.jsonl")
+    control = await asyncio.to_thread(Control.open, scene.state)
+    try:
+        engine.start()
+        yield _Stage(scene, control, engine, visitors)
+    finally:
+        await asyncio.shield(asyncio.create_task(_end(scene, control, engine, visitors)))
+
+
+async def _end(scene: Scene, control: Control, engine: Engine, visitors: Visitors) -> None:
+    await asyncio.to_thread(visitors.stop)
+    await asyncio.to_thread(engine.stop)
+    control.close()
+    await clear(scene)
+
+
+class _Watching:
+    """What the visitors got in the last seconds, as far as the weights were the same."""
+
+    def __init__(self, visitors: Visitors) -> None:
+        self._visitors = visitors
+        self._share: int | None = None
+        self._since = 0.0
+
+    def show(self, screen: Screen, view: View, news: Sequence[AuditRow]) -> None:
+        now = time.time()
+        self._visitors.read()
+        if view.rollout.share != self._share:
+            self._share, self._since = view.rollout.share, now
+        window = self._window(now)
+        rate = len(window) / max(1.0, now - max(self._since, now - _WINDOW))
+        screen.show(Moment(view, news, arms(window), rate, now))
+
+    def _window(self, now: float) -> list[Sample]:
+        begin = max(self._since, now - _WINDOW)
+        newest = self._visitors.seen[-int(_WINDOW * 6000) :]
+        return [s for s in newest if s.at >= begin]
+
+
+@contextlib.contextmanager
+def _interruptible(printer: Printer) -> Iterator[asyncio.Event]:
+    """Ctrl-C, TERM and a closed terminal set the event; clearing up goes on however often they come."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+
+    def interrupt() -> None:
+        printer.note("\nending everything that was started …")
+        event.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield event
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
