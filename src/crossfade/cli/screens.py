@@ -49,10 +49,10 @@ class _Lines:
 
     def tell(self, view: View, rows: Sequence[AuditRow], now: float) -> None:
         from crossfade.cli.render.plain import clock  # noqa: PLC0415 - after the door
-        from crossfade.cli.render.record import event_line  # noqa: PLC0415 - heavy
+        from crossfade.cli.render.record import event_line, is_news  # noqa: PLC0415 - heavy
         from crossfade.cli.render.status import one_line_standing  # noqa: PLC0415 - heavy
 
-        for row in rows:
+        for row in filter(is_news, rows):
             self._printer.line(event_line(row))
         if rows or self._told_at is None:
             self._told_at = now
@@ -72,11 +72,12 @@ class _Tree:
         from rich.console import Group  # noqa: PLC0415 - heavy
         from rich.text import Text  # noqa: PLC0415 - heavy
 
-        from crossfade.cli.render.record import event_text  # noqa: PLC0415 - heavy
+        from crossfade.cli.render.record import event_text, is_news  # noqa: PLC0415 - heavy
         from crossfade.cli.render.status import tree  # noqa: PLC0415 - heavy
 
-        self._rows = [*self._rows, *rows][-_NEWEST:]
-        self._show(Group(tree(view, now, watched=True), Text(), *map(event_text, self._rows)))
+        self._rows = [*self._rows, *filter(is_news, rows)][-_NEWEST:]
+        standing = tree(view, now, watched=True, closing=not view.rollout.finished)  # the ending says the rest
+        self._show(Group(standing, Text(), *map(event_text, self._rows)))
 
 
 _NEWEST = 8

@@ -52,10 +52,12 @@ def status(
 
 def _status(place: Place, control: Control, targets: list[tuple[str, str]], *, whole: bool) -> int:
     from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.fresh import refresh  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import Standing, grid, tree  # noqa: PLC0415 - heavy
 
     now, watched = time.time(), control.has_worker()
-    found = [(control.target(*target), control.current(*target)) for target in targets]
+    seen = refresh([control.current(*target) for target in targets], watched=watched)
+    found = [(control.target(*target), view) for target, view in zip(targets, seen, strict=True)]
     if place.printer.as_json:
         rows = [
             {
@@ -69,8 +71,9 @@ def _status(place: Place, control: Control, targets: list[tuple[str, str]], *, w
         ]
         place.printer.document({"watched": watched, "targets": rows})
         return ExitCode.DONE
-    if not whole and found[0][1] is not None:
-        place.printer.show(tree(found[0][1], now, watched=watched))
+    only = found[0][1] if len(found) == 1 and not whole else None
+    if only is not None:
+        place.printer.show(tree(only, now, watched=watched))
         return ExitCode.DONE
     standings = [Standing(*names, target.version, view) for names, (target, view) in zip(targets, found, strict=True)]
     place.printer.show(grid(standings, now))
@@ -119,7 +122,7 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
     with place.control() as control:
         if name is not None and name.startswith("ro_"):
             view: View | None = control.view(name)
-            target = (view.deployment.component, view.deployment.environment) if view is not None else ("", "")
+            target = (control.view(name).deployment.component, control.view(name).deployment.environment)
         else:
             target = place.choose(control, name, environment)
             view = control.current(*target)
@@ -145,16 +148,21 @@ def _split(component: str | None) -> tuple[str | None, str | None]:
 def _blockers(
     place: Place, control: Control, target: tuple[str, str], view: View | None, version: str | None
 ) -> list[str]:
+    """What keeps a new release from starting, each with who can clear it."""
+    found = []
     try:
-        deployment = place.deployment(*target)
+        place.deployment(*target)
     except BadInputError as error:
-        if view is None:
-            raise
-        return [
-            f"{error.what}: no new release can start (crossfade check)",
-            *map(str, control.why(view.deployment, version)),
-        ]
-    return [str(each) for each in control.why(deployment, version)]
+        found.append(f"{error.what}: whoever edits it can clear this, with `crossfade check`")
+    if view is not None and not view.rollout.finished and view.rollout.plan.version != version:
+        r = view.rollout
+        found.append(
+            f"{r.id} of {r.plan.version} is under way: it ends by itself, or by "
+            f"`crossfade abort {r.plan.component} {r.plan.environment}`"
+        )
+    if version is not None and control.target(*target).version == version:
+        found.append(f"{version} is the trusted version there already")
+    return found
 
 
 def _why_document(place: Place, target: tuple[str, str], blockers: list[str], view: View | None) -> None:
@@ -260,17 +268,16 @@ def logs(
         )
     place = Place.of(ctx)
     with place.control() as control:
-        target = place.choose(control, component, environment)
-        asyncio.run(_print_logs(place, control, target, slot, lines, follow=follow))
+        view = place.view(control, component, environment)
+    asyncio.run(_print_logs(place, view, slot, lines, follow=follow))
     return ExitCode.DONE
 
 
-async def _print_logs(
-    place: Place, control: Control, target: tuple[str, str], slot: Any, lines: int, *, follow: bool
-) -> None:
+async def _print_logs(place: Place, view: View, slot: Any, lines: int, *, follow: bool) -> None:
+    from crossfade.cli.fresh import runtime_of  # noqa: PLC0415 - heavy
     from crossfade.cli.render.plain import clock, one_line  # noqa: PLC0415 - after the door
 
-    async for line in control.logs(*target).logs(slot=slot, lines=lines, follow=follow):
+    async for line in runtime_of(view).logs(slot=slot, lines=lines, follow=follow):
         if place.printer.as_json:
             place.printer.object({"at": line.at, "instance": line.instance, "stream": line.stream, "text": line.text})
         else:

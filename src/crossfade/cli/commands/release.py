@@ -109,7 +109,7 @@ def _carry_out(place: Place, control: Control, view: View, made: Plan, *, fresh:
     from crossfade.cli.attend import Attendance, verdict  # noqa: PLC0415 - heavy
     from crossfade.cli.ending import tell_ending  # noqa: PLC0415 - heavy
 
-    if not fresh:
+    if not fresh and control.has_worker():
         place.printer.note(f"{view.rollout.id} is under way already: staying with it")
     attendance = Attendance(place, control, view.rollout.id, until=lambda seen: seen.rollout.finished, fresh=fresh)
     ending, last = attendance.run()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from crossfade.core.errors import CrossfadeError
 
-_WIDTH_WITHOUT_TERMINAL = 110
+_WIDTH_WITHOUT_TERMINAL = 160
 
 
 class Printer:
@@ -104,10 +104,11 @@ class Printer:
             os.close(nowhere)
 
     def _render(self, stream: TextIO, what: RenderableType) -> None:
-        try:
-            self._console(stream).print(what)
-        except (BrokenPipeError, ValueError):
-            self.abandon()
+        console = self._console(stream)
+        with console.capture() as captured:
+            console.print(what)
+        lines = (line.rstrip() for line in captured.get().splitlines())  # tables fill their last column
+        self._write(stream, "\n".join(lines))
 
     def _write(self, stream: TextIO, text: str) -> None:
         try:

@@ -27,9 +27,25 @@ _MARKS = {
     "rule.fired": ("!", "yellow"),
     "router.repair": ("!", "yellow"),
     "operation.failed": ("✗", "red"),
+    "action.wanted": ("○", "dim"),
+    "action.done": ("●", "dim"),
+    "action.failed": ("✗", "red"),
+    "engine.fault": ("✗", "red"),
     "command.refused": ("✗", "yellow"),
     "command.done": ("›", "cyan"),
 }
+
+_WORDS = {
+    "rollback.started": "going back",
+    "rollout.held": "held",
+    "action.wanted": "wanted",
+    "action.done": "carried out",
+}
+
+
+def is_news(row: AuditRow) -> bool:
+    """Whether somebody who looks on wants to see it: what each step asked for in detail stands in the record."""
+    return not row.kind.startswith("action.") or row.kind == "action.failed"
 
 
 def event_line(row: AuditRow, *, with_day: bool = False) -> str:
@@ -47,10 +63,8 @@ def event_text(row: AuditRow) -> Text:
 
 def _told(row: AuditRow) -> str:
     text = one_line(row.text) or row.kind
-    if row.kind == "rollback.started":
-        text = f"going back: {text}"
-    elif row.kind == "rollout.held":
-        text = f"held: {text}"
+    if row.kind in _WORDS:
+        text = f"{_WORDS[row.kind]}: {text}"
     elif row.kind.startswith("command.") and (reason := row.data.get("reason")):
         text = f"{text} ({one_line(str(reason))})"
     by = "" if row.actor in ("crossfade", "") else f", by {one_line(row.actor)}"
@@ -62,20 +76,18 @@ def history_table(views: Sequence[View], now: float) -> RenderableType:
     if not views:
         return Text("there has been no rollout yet", style="dim")
     table = Table.grid(padding=(0, 3, 0, 0))
-    for _ in range(4):
-        table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True)
-    words = ("started", "what", "ended", "id", "took", "failed", "by")
+    words = ("started", "id", "what", "ended", "took", "failed", "by")
+    for word in words:
+        right = word in ("took", "failed")
+        table.add_column(justify="right" if right else "left", no_wrap=word != "what", overflow="fold")
     table.add_row(*(Text(word, style="dim") for word in words))
     for view in views:
         r = view.rollout
         table.add_row(
-            Text(day(r.created_at)),
+            Text(day(r.created_at)[:16]),
+            Text(r.id, style="dim"),
             Text(title(r)),
             Text(STATUS_WORDS.get(r.status, r.status), style=STATUS_STYLE[r.status]),
-            Text(r.id, style="dim"),
             Text(span((r.finished_at or now) - r.created_at)),
             Text(count(r.canary_errors), style="red" if r.canary_errors else "dim"),
             Text(one_line(view.actor), style="dim"),
@@ -130,5 +142,5 @@ def cost_sentence(view: View, events: Sequence[AuditRow]) -> str:
     if exposed is not None:
         text += f"; it had traffic for {span(exposed)}"
     if since_verdict is not None:
-        text += f", and none {span(since_verdict)} after the verdict"
+        text += f", and none from {span(since_verdict)} after the verdict on"
     return text

@@ -103,14 +103,15 @@ def _status(status: str) -> Text:
     return Text(STATUS_WORDS.get(status, status), style=STATUS_STYLE[status])
 
 
-def tree(view: View, now: float, *, watched: bool) -> RenderableType:
-    """Show one rollout: its versions and instances, its step, the evidence, the reason."""
+def tree(view: View, now: float, *, watched: bool, closing: bool = True) -> RenderableType:
+    """Show one rollout: its versions and instances, its step, the evidence; with `closing` the reason and what next."""
     parts: list[RenderableType] = [_heading(view), _step(view, now), Text()]
     parts += [Padding(_revision_tree(each, now), (0, 0, 0, 2)) for each in revisions(view)]
     finding = view.seen.finding if view.seen is not None else None
     if finding is not None:
-        parts += [Text(), Padding(_evidence(finding), (0, 0, 0, 2))]
-    parts += _closing(view, now, watched=watched)
+        parts += [Text(), Padding(evidence_table(finding, finished=view.rollout.finished), (0, 0, 0, 2))]
+    if closing:
+        parts += _closing(view, now, watched=watched)
     return Group(*parts)
 
 
@@ -179,18 +180,22 @@ def _instances(instances: Sequence[Instance], now: float) -> RenderableType:
     return text
 
 
-def _evidence(finding: Finding) -> RenderableType:
+def evidence_table(finding: Finding, *, finished: bool) -> RenderableType:
+    """Show the arithmetic, and how far each test is from deciding: the one that decides first, parts only if they tell."""
     table = Table.grid(padding=(0, 3, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     table.add_row("errors", _arithmetic(finding))
-    for each in finding.evidence:
-        table.add_row(_TESTS.get(each.test, each.test), _bar(each))
-    table.add_row("judge", Text(one_line(finding.reason), style=_VERDICT_STYLE[finding.verdict]))
+    for each in sorted(finding.evidence, key=lambda each: each.test != "combined"):
+        always = each.test in _TESTS and not (finished and each.test == "pass")
+        if always or filled(each) > 0:
+            table.add_row(_TESTS.get(each.test, f"  of {each.test}"), _bar(each))
+    if not finished:
+        table.add_row("judge", Text(one_line(finding.reason), style=_VERDICT_STYLE[finding.verdict]))
     return table
 
 
-_TESTS = {"errors": "evidence: errors", "combined": "evidence: all", "pass": "proof that it is good"}
+_TESTS = {"combined": "evidence against it", "guard": "guard", "pass": "proof that it is good"}
 _VERDICT_STYLE = {"fail": "red", "pass": "green", "inconclusive": ""}
 
 
@@ -216,7 +221,9 @@ def _bar(evidence: Evidence) -> Text:
 def _figure(value: float) -> str:
     if value >= 1e6:  # noqa: PLR2004 - beyond a million the digits tell nothing
         return f"{value:.0e}" if math.isfinite(value) else "∞"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three figures
+    if value >= 100:  # noqa: PLR2004 - three figures
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value >= 0.01 else "0"  # noqa: PLR2004 - evidence below one tells nothing
 
 
 def _closing(view: View, now: float, *, watched: bool) -> list[RenderableType]:
