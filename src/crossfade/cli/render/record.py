@@ -27,6 +27,7 @@ _MARKS = {
     "rule.fired": ("!", "yellow"),
     "router.repair": ("!", "yellow"),
     "operation.failed": ("✗", "red"),
+    "command.asked": ("?", "cyan"),
     "action.wanted": ("○", "dim"),
     "action.done": ("●", "dim"),
     "action.failed": ("✗", "red"),
@@ -38,6 +39,7 @@ _MARKS = {
 _WORDS = {
     "rollback.started": "going back",
     "rollout.held": "held",
+    "command.asked": "asked",
     "action.wanted": "wanted",
     "action.done": "carried out",
 }
@@ -45,7 +47,7 @@ _WORDS = {
 
 def is_news(row: AuditRow) -> bool:
     """Whether somebody who looks on wants to see it: what each step asked for in detail stands in the record."""
-    return not row.kind.startswith("action.") or row.kind == "action.failed"
+    return row.kind == "action.failed" or not row.kind.startswith(("action.", "command.asked"))
 
 
 def event_line(row: AuditRow, *, with_day: bool = False) -> str:
@@ -65,7 +67,7 @@ def _told(row: AuditRow) -> str:
     text = one_line(row.text) or row.kind
     if row.kind in _WORDS:
         text = f"{_WORDS[row.kind]}: {text}"
-    elif row.kind.startswith("command.") and (reason := row.data.get("reason")):
+    elif row.kind in ("command.done", "command.refused") and (reason := row.data.get("reason")):
         text = f"{text} ({one_line(str(reason))})"
     by = "" if row.actor in ("crossfade", "") else f", by {one_line(row.actor)}"
     return text + by

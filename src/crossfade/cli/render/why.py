@@ -51,14 +51,14 @@ def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
     elif r.status == "done":
         first, facts = f"{name} has all of the traffic", []
     elif r.status == "rolling-back":
-        first = f"{name} is going back, at {share(r.share)}: {step_title(r)}"
+        first = f"{name} is going back, at {share(r.share)}, {step_title(r)}"
     elif waits_for_person(r):
-        first = f"{name} waits for a person, at {share(r.share)}: {step_title(r)}"
+        first = f"{name} waits for a person, at {share(r.share)}, {step_title(r)}"
         facts.append(
             ("cleared by", _CLEARED_BY.get(r.status, "anybody who may run crossfade: `promote`, else `abort`"))
         )
     else:
-        first = f"{name} is under way, at {share(r.share)}: {step_title(r)}"
+        first = f"{name} is under way, at {share(r.share)}, {step_title(r)}"
         facts += _what_it_waits_for(view, now)
     if not r.finished and not watched:
         facts.append(("stands still", "no worker is alive: start one with `crossfade worker`, or use `status --watch`"))
