@@ -33,6 +33,9 @@ BEAT = 0.5
 BUFFER = 8 * 1024 * 1024
 CLIENT_LEFT = 499
 SWITCHING = 101
+PROBE_ARM = "probe"
+ARMS = [*SLOTS, PROBE_ARM]  # a list: what is asked about may not be hashable
+NUMBERS = (int, float)
 
 
 def as_json(counts: Counts) -> bytes:
@@ -85,6 +88,29 @@ def _histogram(tally: Tally, slot: Slot, labels: str) -> list[str]:
     return lines
 
 
+def read(datagram: bytes) -> tuple[Slot | None, int, float | None] | None:
+    """The slot (None: our own probe), status and latency in ms of one request; None for what is no word of the proxy.
+
+    The latency is the time until the instance began to answer, so that a visitor's slow line or an
+    endless stream is no fault of the version. One who left and a websocket have none.
+
+    >>> read(b'{"duration": 0.2, "status": 200, "arm": "green", "ms": 12.5}')
+    ('green', 200, 12.5)
+    >>> read(b'{"duration": 0.2, "status": 502, "arm": "blue", "ms": ""}')
+    ('blue', 502, 200.0)
+    """
+    try:
+        entry = orjson.loads(datagram)
+        arm, status, duration = entry["arm"], entry["status"], entry["duration"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if arm not in ARMS or type(status) is not int or type(duration) not in NUMBERS:
+        return None
+    first_byte = entry.get("ms")
+    ms = first_byte if type(first_byte) in NUMBERS else duration * 1000
+    return None if arm == PROBE_ARM else arm, status, None if status in (CLIENT_LEFT, SWITCHING) else ms
+
+
 class Counter:
     """The two sockets and the tally between them."""
 
@@ -124,21 +150,15 @@ class Counter:
                     return
 
     def _take(self, datagram: bytes) -> None:
-        """Count one request: `{"duration": s, "status": n, "arm": …, "ms": …}`."""
-        try:
-            entry = orjson.loads(datagram)
-            arm, status = entry["arm"], entry["status"]
-        except (ValueError, KeyError, TypeError):
-            return  # a request that reached no arm, or not the proxy's word at all
+        entry = read(datagram)
+        if entry is None:
+            return
+        slot, status, ms = entry
         now = time.time()
-        if arm in SLOTS:
-            first_byte = entry.get("ms")
-            ms = first_byte if isinstance(first_byte, float | int) else entry["duration"] * 1000
-            # A visitor who left is no error of the version; a websocket's length is no latency.
-            timed = status not in (CLIENT_LEFT, SWITCHING)
-            self.tally.add(now, arm, status, ms if timed else None)
-        else:
+        if slot is None:
             self.tally.prove(now)
+        else:
+            self.tally.add(now, slot, status, ms)
 
     def _note_drops(self, port: int, seen: int) -> int:
         drops = _kernel_drops(port)

@@ -6,8 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
-LEFT_BEHIND = ".new-*"
-"""What a writer that was killed leaves beside its file."""
+
+def left_behind(path: Path) -> tuple[Path, ...]:
+    """What writers of `path` that were killed have left beside it."""
+    return tuple(path.parent.glob(f".{path.name}.new-*"))
 
 
 def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -16,7 +18,7 @@ def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
     There is no fsync: after a power cut nothing runs that would have read the file, and the engine
     asserts what it wants again from its own durable record.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=LEFT_BEHIND.removesuffix("*"))
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.new-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -19,7 +19,7 @@ from pathlib import Path
 from crossfade.core.errors import BadInputError, StaleFenceError
 from crossfade.traffic.buckets import basis, prefix, threshold
 from crossfade.traffic.port import SLOTS, Routes, Slot
-from crossfade.traffic.whole_files import LEFT_BEHIND, replace
+from crossfade.traffic.whole_files import left_behind, replace
 
 ENTRIES = 12
 """Most instances of one slot."""
@@ -132,8 +132,8 @@ class RouteFile:
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with self._lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            for left_behind in self.path.parent.glob(LEFT_BEHIND):  # by a writer that was killed
-                left_behind.unlink(missing_ok=True)
+            for remnant in left_behind(self.path):  # by a writer that was killed
+                remnant.unlink(missing_ok=True)
             yield
 
 
