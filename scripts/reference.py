@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crossfade.cli.reference import cli_text
 from crossfade.config.reference import reference_text
 from crossfade.config.schema import schema_text
 
@@ -247,6 +248,7 @@ def exit_codes_page() -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/reference/cli.md": cli_text,
     "docs/reference/configuration.md": reference_text,
     "docs/reference/crossfade.schema.json": schema_text,
     "docs/reference/errors.md": errors_page,

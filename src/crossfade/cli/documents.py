@@ -163,7 +163,7 @@ class TargetObject(TypedDict):
 
 
 class StatusObject(TypedDict):
-    """`crossfade status`."""
+    """`crossfade status`. For a rollout's id, and with --watch: `watched` and `rollout`."""
 
     watched: Annotated[bool, "whether a worker is alive"]
     targets: list[TargetObject]
@@ -194,7 +194,7 @@ class CostObject(TypedDict):
 
 
 class HistoryObject(TypedDict):
-    """`crossfade history`."""
+    """`crossfade history`; for a rollout's id it is a RecordObject."""
 
     rollouts: list[RolloutObject]
 
@@ -207,12 +207,20 @@ class RecordObject(TypedDict):
     events: list[EventObject]
 
 
+class DeployObject(TypedDict):
+    """`crossfade deploy`, once it ends."""
+
+    plan: PlanObject
+    rollout: RolloutObject
+    watched: Annotated[bool, "whether a worker is alive"]
+
+
 class AnswerObject(TypedDict):
-    """The answer to a command."""
+    """The answer to a command. A refused one is an error, `command.refused`."""
 
     verb: str
-    accepted: bool
-    text: str
+    accepted: Annotated[bool, "false where the command left before it was answered"]
+    text: Annotated[str, "the rollout's status, or `interrupted`"]
     rollout: RolloutObject
 
 
@@ -239,8 +247,35 @@ class AuditObject(TypedDict):
 
     sound: bool
     entries: int
-    head: Annotated[str, "COUNT:HASH; note it elsewhere, and pass it as --head later"]
+    head: Annotated[str, "COUNT:HASH of the newest entry, worth noting elsewhere"]
     faults: list[AuditFaultObject]
+
+
+class FaultObject(TypedDict):
+    """One thing that is wrong with the file, or likely not meant."""
+
+    code: str
+    what: str
+    file: str
+    line: int
+    column: int
+    path: Annotated[str, "the key, such as environments.production.strategy.steps[1]"]
+    hint: Annotated[str, "what to write instead"]
+
+
+class CheckObject(TypedDict):
+    """`crossfade check`."""
+
+    file: str
+    ok: bool
+    faults: list[FaultObject]
+    warnings: list[FaultObject]
+
+
+class InitObject(TypedDict):
+    """`crossfade init`."""
+
+    file: Annotated[str, "the file that was written"]
 
 
 class AuditFaultObject(TypedDict):

@@ -102,8 +102,7 @@ class Place:
         """Every component and environment, of the file (where it can be read) and of the record."""
         found: dict[tuple[str, str], None] = {}
         with contextlib.suppress(BadInputError):
-            project = self.loaded.project
-            found.update(dict.fromkeys((c, e) for e in project.environments for c in project.components))
+            found.update(dict.fromkeys(self._targets_of_file()))
         for view in control.history(limit=1000):
             found.setdefault((view.deployment.component, view.deployment.environment))
         return list(found)
@@ -113,24 +112,18 @@ class Place:
 
         A name that fits several targets is settled by the one that has a rollout under way.
         """
-        targets = self.targets(control)
-        if not targets:
-            return self._only_loaded()
-        fit = [t for t in targets if component in (None, t[0]) and environment in (None, t[1])]
-        if not fit and component is not None and environment is None:
-            fit = [t for t in targets if component == t[1]]  # `crossfade status production`
-        if not fit:
-            raise _unknown(component, environment, targets)
+        fit = _fitting(self.targets(control) or self._targets_of_file(), component, environment)
         if len(fit) > 1:
             fit = [t for t in fit if _under_way(control.current(*t))] or fit
-        if len(fit) > 1:
-            names = ", ".join(f"`{c} {e}`" for c, e in fit)
-            raise BadInputError("target.ambiguous", "more than one target could be meant", next=f"name one of {names}")
-        return fit[0]
+        return _only(fit)
 
-    def _only_loaded(self) -> tuple[str, str]:
-        project = self.loaded.project  # says what is wrong with the file
-        return next(iter(project.components)), next(iter(project.environments))
+    def choose_by_file(self, component: str | None, environment: str | None) -> tuple[str, str]:
+        """As `choose`, by crossfade.yaml alone."""
+        return _only(_fitting(self._targets_of_file(), component, environment))
+
+    def _targets_of_file(self) -> list[tuple[str, str]]:
+        project = self.loaded.project
+        return [(c, e) for e in project.environments for c in project.components]
 
     def view(self, control: Control, component: str | None, environment: str | None) -> View:
         """The rollout that is meant, by its id or by its target."""
@@ -145,6 +138,22 @@ class Place:
                 next=f"crossfade deploy {target[0]}@VERSION {target[1]}",
             )
         return view
+
+
+def _fitting(targets: list[tuple[str, str]], component: str | None, environment: str | None) -> list[tuple[str, str]]:
+    fit = [t for t in targets if component in (None, t[0]) and environment in (None, t[1])]
+    if not fit and component is not None and environment is None:
+        fit = [t for t in targets if component == t[1]]  # `crossfade status production`
+    if not fit:
+        raise _unknown(component, environment, targets)
+    return fit
+
+
+def _only(fit: list[tuple[str, str]]) -> tuple[str, str]:
+    if len(fit) > 1:
+        names = ", ".join(f"`{c} {e}`" for c, e in fit)
+        raise BadInputError("target.ambiguous", "more than one target could be meant", next=f"name one of {names}")
+    return fit[0]
 
 
 def _under_way(view: View | None) -> bool:

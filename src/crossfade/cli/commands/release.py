@@ -82,8 +82,8 @@ def _begin(
     active = control.current(deployment.component, deployment.environment)
     if active is not None and not active.rollout.finished and active.rollout.plan.version == version:
         return active, active.rollout.plan, False
-    made = control.plan(deployment, version)
-    place.printer.show(plan_view(made, deployment))
+    if active is None or active.rollout.finished:  # else it is refused below, and a plan would only be in the way
+        place.printer.show(plan_view(control.plan(deployment, version), deployment))
     view = control.deploy(deployment, version, actor=place.actor, reason=reason)
     return view, view.rollout.plan, True
 

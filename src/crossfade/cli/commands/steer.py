@@ -9,7 +9,7 @@ import typer
 
 from crossfade.cli.arguments import ComponentArgument, EnvironmentArgument, Reason
 from crossfade.cli.place import Place
-from crossfade.core.errors import BadInputError, ExitCode
+from crossfade.core.errors import BadInputError, CrossfadeError, ExitCode
 
 if TYPE_CHECKING:
     from crossfade.config.model import Deployment
@@ -78,9 +78,15 @@ def abort(
     """Take a rollout back: traffic first.
 
     Stays until the previous version has all of the traffic, the data plane has confirmed it, and the
-    new version's instances are drained and stopped.
+    new version's instances are drained and stopped. When the database is away it returns the traffic at
+    once without it, and exits with 5; the rest follows once the database answers.
     """
-    return _steer(ctx, "abort", component, environment, reason, finish=True)
+    from crossfade.cli.without_state import return_without_state  # noqa: PLC0415 - after the door
+
+    try:
+        return _steer(ctx, "abort", component, environment, reason, finish=True)
+    except CrossfadeError as error:
+        return return_without_state(Place.of(ctx), component, environment, reason, error)
 
 
 def rollback(

@@ -187,8 +187,9 @@ def evidence_table(finding: Finding, *, finished: bool) -> RenderableType:
     table.add_column()
     table.add_row("errors", _arithmetic(finding))
     for each in sorted(finding.evidence, key=lambda each: each.test != "combined"):
-        always = each.test in _TESTS and not (finished and each.test == "pass")
-        if always or filled(each) > 0:
+        if finished and each.test == "pass":
+            continue
+        if each.test in _TESTS or filled(each) > 0:
             table.add_row(_TESTS.get(each.test, f"  of {each.test}"), _bar(each))
     if not finished:
         table.add_row("judge", Text(one_line(finding.reason), style=_VERDICT_STYLE[finding.verdict]))
