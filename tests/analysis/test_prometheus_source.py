@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from crossfade.analysis.sources.increases import histogram, increases, within
 from crossfade.analysis.sources.prometheus import PrometheusSource
-from crossfade.config.model import PrometheusMetrics
+from crossfade.config.metrics import PrometheusMetrics
 
 SCRAPE = 0.5
 SELECTORS = {

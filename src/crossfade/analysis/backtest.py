@@ -27,6 +27,7 @@ from crossfade.analysis.rules import Ruling, added, evaluate
 from crossfade.analysis.shares import stage_starts
 from crossfade.analysis.splits import split
 from crossfade.analysis.values import Finding, Sample, Verdict
+from crossfade.config.checks import strange_rules
 from crossfade.config.document import parse
 from crossfade.config.explain import explain
 from crossfade.config.faults import ConfigError
@@ -127,10 +128,18 @@ def read_policy(path: Path | None) -> Policy:
     if path is None:
         return Policy()
     document = parse(_text(path), str(path))
+    how = "a trace holds no other: leave this rule away"
+    faults = [
+        document.fault(each.code, each.paths[0], each.what, each.hint)
+        for each in strange_rules(("rules",), document.tree.get("rules"), (), how)
+    ]
     try:
-        return Policy.model_validate(document.tree, context=FROM_FILE, strict=True)
+        policy = Policy.model_validate(document.tree, context=FROM_FILE, strict=True)
     except ValidationError as error:
-        raise ConfigError(str(path), [fault for _, fault in explain(error, document)]) from None
+        raise ConfigError(str(path), [*faults, *(fault for _, fault in explain(error, document))]) from None
+    if faults:
+        raise ConfigError(str(path), faults)
+    return policy
 
 
 def backtest(lines: Iterable[str], policy: Policy | None = None, *, name: str = "trace") -> Outcome:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from crossfade.config.faults import Path
-from crossfade.config.model import Canary, Environment, Project, RouterMetrics
+from crossfade.config.faults import Path, nearest, show, suggest
+from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
+from crossfade.config.model import Canary, Environment, Project
+from crossfade.config.rules import METRICS, parse_rule
 from crossfade.core.durations import format_duration
 
 _LAST_PORT = 65_535
@@ -59,6 +62,34 @@ def remarks(project: Project) -> Iterator[Remark]:
         yield from _judge(("environments", name), environment)
         yield from _strategy(("environments", name), environment)
         yield from _sticky(("environments", name), environment)
+
+
+def unknown_metrics(tree: Mapping[str, Any]) -> Iterator[Remark]:
+    """Every rule about a metric that its environment does not have, whatever else is wrong in the file."""
+    environments = tree.get("environments")
+    for name, environment in environments.items() if isinstance(environments, Mapping) else ():
+        if not isinstance(environment, Mapping):
+            continue
+        metrics, named = environment.get("metrics"), ()
+        how = "the router counts no other; a Prometheus may: `metrics: {kind: prometheus, …, named: {NAME: QUERY}}`"
+        if isinstance(metrics, Mapping) and metrics.get("kind") != "router":
+            named = tuple(metrics["named"]) if isinstance(metrics.get("named"), Mapping) else ()
+            how = "give any other a query: `NAME: QUERY` below `metrics.named`"
+        yield from strange_rules(("environments", name, "rules"), environment.get("rules"), named, how)
+
+
+def strange_rules(at: Path, rules: Any, named: tuple[str, ...], how: str) -> Iterator[Remark]:
+    """The rules at `at`, as they are written, whose metric is neither built in nor `named`; `how` to get another one."""
+    known = (*METRICS, *named)
+    for index, rule in enumerate(rules if isinstance(rules, tuple) else ()):
+        try:
+            fields = parse_rule(rule) if isinstance(rule, str) else rule
+        except ValueError:
+            continue  # told as what it is: no rule
+        metric = fields.get("metric") if isinstance(fields, Mapping) else None
+        if isinstance(metric, str) and metric not in known:
+            hint = suggest(metric, known) if nearest(metric, known) else f"{suggest(metric, known)}; {how}"
+            yield Remark("config.unknown-metric", ((*at, index, "metric"),), f"`{show(metric)}` is not a metric", hint)
 
 
 def _listeners(project: Project) -> Iterator[Remark]:
@@ -143,6 +174,16 @@ def _judge(at: Path, environment: Environment) -> Iterator[Remark]:
             "add rules, such as `rules: [error_rate > 1% over 5m -> rollback]`",
             fatal=False,
         )
+    ruled = {rule.metric for rule in environment.rules}
+    for name in environment.metrics.named if isinstance(environment.metrics, PrometheusMetrics) else ():
+        if name not in ruled:
+            yield Remark(
+                "config.unused-metric",
+                ((*at, "metrics", "named", name), (*at, "rules")),
+                f"no rule is about `{name}`, so it is never asked for",
+                f"add one, such as `{name} > BOUND over 1m -> notify`",
+                fatal=False,
+            )
     for index, rule in enumerate(environment.rules):
         if rule.over < judge.bucket:
             yield Remark(

@@ -14,7 +14,6 @@ from crossfade.config.document import Document
 from crossfade.config.faults import Fault, Path, nearest, show, suggest
 from crossfade.config.model import Project, Stage
 from crossfade.config.placeholders import PlaceholderError
-from crossfade.config.rules import METRICS
 from crossfade.config.section import Section
 from crossfade.config.shape import Found, Place, kind_of, locate, walk
 
@@ -25,6 +24,7 @@ PATTERNS: Mapping[str, str] = {
     r"^[a-z][a-z0-9-]*$": "must be lower-case letters, digits and hyphens, starting with a letter",
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$": "must be letters, digits, dots, hyphens and underscores (at most 63), starting with a letter or digit",
     r"^[A-Za-z_][A-Za-z0-9_.-]*$": "must be the name of an environment variable: letters, digits and underscores",
+    r"^[a-z][a-z0-9_]*$": "must be lower-case letters, digits and underscores, starting with a letter",
     r"^[A-Za-z0-9_-]+$": "must be letters, digits, hyphens and underscores",
     r"^[A-Za-z0-9-]+$": "must be letters, digits and hyphens",
 }
@@ -171,8 +171,6 @@ def _value(error: ErrorDetails) -> _Words:
     what, _, hint = message.partition(": ")
     if isinstance(cause, PlaceholderError):
         return "config.placeholder", what, hint
-    if what.endswith(" is not a metric"):
-        return "config.unknown-metric", what, suggest(str(error["input"]), METRICS)
     if "no unit" in what:
         return "config.unit", what, hint
     return ("config.value", what, hint) if hint.startswith("write") else ("config.value", message, "")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from crossfade.config.checks import Remark, remarks
+from crossfade.config.checks import Remark, remarks, unknown_metrics
 from crossfade.config.document import Document, parse
 from crossfade.config.explain import explain
 from crossfade.config.faults import ConfigError, Fault, Mark, suggest
@@ -71,7 +71,7 @@ def load_text(text: str, path: Path, *, file: str = NAME) -> LoadedProject:
     'canary'
     """
     document = parse(text, file)
-    faults: list[Fault] = []
+    faults = [_at(document, remark) for remark in unknown_metrics(document.tree)]
     warnings: list[Fault] = []
     project: Project | None = None
     tree: Mapping[str, Any] = document.tree

@@ -8,17 +8,18 @@ basis points, ratios are plain numbers, sizes are bytes.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from crossfade.config.metrics import Metrics, RouterMetrics
 from crossfade.config.quantities import FROM_FILE, SHARE, Duration, Ratio, Share, Size
-from crossfade.config.rules import BOUND_UNITS, RULE_LINE, Metric, read_bound, write_bound
+from crossfade.config.rules import BOUND_UNITS, METRICS, RULE_LINE, Unit, parse_rule, read_bound, with_unit, write_bound
 from crossfade.config.section import (
     Argument,
     Folder,
     Name,
-    Query,
     Section,
     Shorthand,
     VariableName,
@@ -156,42 +157,28 @@ class CaddyRouter(Section):
     )
 
 
-class RouterMetrics(Section):
-    """The router's own counts for each arm: no further system is needed."""
-
-    kind: Literal["router"] = Field(default="router", description="The kind of metric source.")
-
-
-class PrometheusMetrics(Section):
-    """Counts for each arm from an existing Prometheus."""
-
-    kind: Literal["prometheus"] = Field(default="prometheus", description="The kind of metric source.")
-    url: str = Field(pattern=r"^https?://", description="Base address of the server.")
-    requests: Query = Field(
-        description="Query for a counter of requests; `{arm}`, `{version}`, `{component}`, `{environment}` are replaced."
-    )
-    errors: Query = Field(description="Query for a counter of failed requests.")
-    latency: Query | None = Field(
-        default=None, description="Query for cumulative histogram buckets, by `le`, in seconds."
-    )
-    timeout: Duration = Field(default=5.0, gt=0, description="How long a query may take.")
-    stale_after: Duration = Field(
-        default=60.0, gt=0, description="Age of the newest sample from which the source counts as blind."
-    )
-    bearer: str | None = Field(default=None, description="Name of the environment variable that holds a bearer token.")
-
-
 class Rule(Section):
     """An absolute rule, also written in one line: `error_rate > 1% over 5m -> rollback`."""
 
     shorthand: ClassVar[Shorthand | None] = RULE_LINE
 
-    metric: Metric = Field(description="error_rate, p50, p90, p95, p99, requests or health_failures.")
+    metric: str = Field(
+        description="error_rate, p50, p90, p95, p99, requests, health_failures, or a name in the environment's `metrics.named`."
+    )
     arm: ArmName = Field(default="canary", description="The arm whose metric it is.")
     above: float | None = Field(default=None, description=f"The rule fires above this: {BOUND_UNITS}.")
     below: float | None = Field(default=None, description=f"The rule fires below this: {BOUND_UNITS}.")
+    unit: Unit = Field(
+        default="count", description="How values of a named metric are shown; follows from the bound where absent."
+    )
     over: Duration = Field(default=60.0, gt=0, description="The window that is judged.")
     then: Action = Field(default="rollback", description="What is done when it fires.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_shorthand(cls, value: Any) -> Any:
+        fields = parse_rule(value) if isinstance(value, str) else value
+        return with_unit(fields) if isinstance(fields, Mapping) else fields
 
     @field_validator("above", "below", mode="before")
     @classmethod
@@ -203,14 +190,22 @@ class Rule(Section):
         if (self.above is None) == (self.below is None):
             msg = "name exactly one of above and below"
             raise ValueError(msg)
+        if self.unit != METRICS.get(self.metric, self.unit):
+            msg = f"{self.metric} is a {METRICS[self.metric]}: leave `unit` away"
+            raise ValueError(msg)
         return self
+
+    @property
+    def bound(self) -> float:
+        """What the metric is compared with."""
+        return self.above if self.above is not None else self.below or 0.0
 
     def __str__(self) -> str:
         """Write the rule in one line, as the file may have it."""
         arm = "" if self.arm == "canary" else f"{self.arm}."
-        sign, bound = (">", self.above) if self.above is not None else ("<", self.below or 0.0)
-        over = format_duration(self.over)
-        return f"{arm}{self.metric} {sign} {write_bound(self.metric, bound)} over {over} -> {self.then}"
+        sign = ">" if self.above is not None else "<"
+        bound, over = write_bound(self.unit, self.bound), format_duration(self.over)
+        return f"{arm}{self.metric} {sign} {bound} over {over} -> {self.then}"
 
 
 Tolerated = Annotated[float, Field(ge=1)]
@@ -350,11 +345,6 @@ Strategy = Annotated[
 ]
 Runtime = ProcessRuntime
 Router = CaddyRouter
-Metrics = Annotated[
-    Annotated[RouterMetrics | PrometheusMetrics, Field(discriminator="kind")],
-    BeforeValidator(bare),
-    kinds("router"),
-]
 
 
 class Environment(Section):

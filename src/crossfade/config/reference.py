@@ -110,10 +110,13 @@ The unit of a bound follows from its metric:
 |---|---|---|
 {metrics}
 
+A metric of your own is a query below `metrics.named` ([how to](../how-to/judge-by-prometheus.md)). Its bound may be a percentage (held
+as a ratio), a duration (seconds), a size (bytes) or a plain number, and its values are shown in the same unit.
+
 ## Warnings
 
 A file may be right and still not meant: a drain of 0s, a first step within the warm-up, a comparison that is
-off and no rules. `crossfade check` tells them beside the faults, and nothing is stopped by them.
+off and no rules, a named metric that no rule is about. `crossfade check` tells them beside the faults, and nothing is stopped by them.
 """
 
 _MEANING = {

@@ -2,21 +2,22 @@
 
 The unit of a bound follows from its metric, and a bound is held as the metric is measured:
 `error_rate` as a ratio (`1%` is 0.01), percentiles in seconds (`800ms` is 0.8), counts as they are.
+A metric of the user's own takes every unit: there the unit of the bound says how values are shown.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any, Literal
 
-from pydantic import AfterValidator
-
-from crossfade.config.quantities import write_ratio
+from crossfade.config.quantities import DURATION, RATIO, SIZE, Quantity, write_ratio, write_size
 from crossfade.config.section import Shorthand
-from crossfade.core.durations import format_duration, parse_duration, parse_ratio
+from crossfade.core.durations import format_duration, parse_duration, parse_ratio, parse_size
 
-METRICS: Mapping[str, str] = {
+Unit = Literal["percentage", "duration", "size", "count"]
+
+METRICS: Mapping[str, Unit] = {
     "error_rate": "percentage",
     "p50": "duration",
     "p90": "duration",
@@ -25,10 +26,11 @@ METRICS: Mapping[str, str] = {
     "requests": "count",
     "health_failures": "count",
 }
-"""Every metric that a rule may name, and how its bound is written."""
+"""Every metric that a rule may name without further ado, and how its bound is written."""
 
 BOUND_UNITS = (
-    "a percentage for error_rate (held as a ratio), a duration for percentiles (held in seconds), else a count"
+    "a percentage for error_rate (held as a ratio), a duration for percentiles (held in seconds), a count for requests and"
+    " health_failures; any of them, or a size, for a named metric"
 )
 """How a bound is written, for the reference."""
 
@@ -92,27 +94,63 @@ def read_bound(metric: str, value: object, *, units_required: bool) -> object:
 
 
 def _read_any(value: object) -> object:
-    """Read a bound whose metric is unknown, so that only the metric is reported."""
+    """A bound in whatever unit it is written in."""
     if not isinstance(value, str):
         return value
-    for parse in (parse_ratio, parse_duration):
-        try:
-            return parse(value)
-        except ValueError:
-            continue
-    return value
+    match unit_of(value):
+        case "percentage":
+            return parse_ratio(value)
+        case "duration":
+            return parse_duration(value)
+        case "size":
+            return float(parse_size(value))
+    msg = f"{value!r} is not a bound: write a number, or one with a unit such as 80%, 200ms or 512MB"
+    raise ValueError(msg)
 
 
-def write_bound(metric: str, bound: float) -> str:
+def unit_of(bound: object) -> Unit:
+    """The unit in which a bound is written.
+
+    >>> [unit_of(bound) for bound in ("80%", "200ms", "512MB", 18)]
+    ['percentage', 'duration', 'size', 'count']
+    """
+    if isinstance(bound, str):
+        for unit, quantity in _UNITS:
+            if re.fullmatch(quantity.pattern, bound.strip()):
+                return unit
+    return "count"
+
+
+_UNITS: tuple[tuple[Unit, Quantity], ...] = (("percentage", RATIO), ("duration", DURATION), ("size", SIZE))
+
+
+def with_unit(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a rule, with the unit that its metric has or that its bound is written in.
+
+    >>> with_unit({"metric": "cpu", "above": "90%"})["unit"], with_unit({"metric": "p99", "above": "2s"})["unit"]
+    ('percentage', 'duration')
+    """
+    if rule.get("unit") is not None:
+        return rule
+    metric, bound = rule.get("metric"), rule.get("above") if rule.get("above") is not None else rule.get("below")
+    known = METRICS.get(metric) if isinstance(metric, str) else None
+    return {**rule, "unit": known or unit_of(bound)}
+
+
+def write_bound(unit: Unit, bound: float) -> str:
     """A bound as people write it.
 
-    >>> write_bound("p99", 2.0), write_bound("error_rate", 0.01), write_bound("requests", 100.0)
-    ('2s', '1%', '100')
+    >>> write_bound("duration", 2.0), write_bound("percentage", 0.01), write_bound("size", 5e8), write_bound("count", 100.0)
+    ('2s', '1%', '500MB', '100')
     """
-    unit = METRICS.get(metric)
-    if unit == "percentage":
-        return write_ratio(bound).replace(" ", "")
-    return format_duration(bound) if unit == "duration" else f"{bound:.15g}"
+    match unit:
+        case "percentage":
+            return write_ratio(bound).replace(" ", "")
+        case "duration":
+            return format_duration(bound)
+        case "size":
+            return write_size(round(bound))
+    return f"{bound:.15g}"
 
 
 RULE_LINE = Shorthand(
@@ -121,14 +159,3 @@ RULE_LINE = Shorthand(
     parse_rule,
 )
 """A rule in one line, which may stand for its keys."""
-
-
-def _known(metric: str) -> str:
-    if metric not in METRICS:
-        msg = f"{metric!r} is not a metric"
-        raise ValueError(msg)
-    return metric
-
-
-Metric = Annotated[str, AfterValidator(_known)]
-"""The name of a metric that a rule may compare."""

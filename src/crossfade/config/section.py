@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -60,6 +61,20 @@ def holds(*allowed: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_IN_QUERIES = ("arm", "version", "component", "environment")
+
+
+def _placeholders_known(query: str) -> str:
+    for name in re.findall(r"\{([a-z_]+)\}", query):  # braces with anything else in them are the language's own
+        if name not in _IN_QUERIES:
+            known = ", ".join(f"{{{each}}}" for each in _IN_QUERIES)
+            meant = nearest(name, _IN_QUERIES)
+            hint = f"did you mean {{{meant}}}?" if meant else f"there are {known}"
+            msg = f"{{{name}}} is not a placeholder of queries: {hint}"
+            raise PlaceholderError(msg)
+    return query
+
+
 def _shares_named(query: str) -> str:
     if not any(f"{{{name}}}" in query for name in ("arm", "version")):
         msg = "this query holds neither {arm} nor {version}, so it would count both versions together"
@@ -74,7 +89,8 @@ Argument = Annotated[str, holds("port", "version", "instance")]
 Folder = Annotated[str, Field(min_length=1), holds("version", "instance")]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
 VariableValue = Annotated[str, holds("port", "version", "instance")]
-Query = Annotated[str, AfterValidator(_shares_named)]
+NamedQuery = Annotated[str, Field(min_length=1), AfterValidator(_placeholders_known)]
+Query = Annotated[str, AfterValidator(_placeholders_known), AfterValidator(_shares_named)]
 
 
 def bare(kind: Any) -> Any:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crossfade.analysis.sources.port import Source
-from crossfade.config.model import Deployment, PrometheusMetrics, RouterMetrics
+from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
+from crossfade.config.model import Deployment
 from crossfade.rollouts.rollout import Rollout
 from crossfade.runtimes.port import Runtime
 from crossfade.traffic.port import Router

@@ -22,7 +22,7 @@ import httpx
 from crossfade.analysis.sources.increases import Points, histogram, increases, scrape_interval, within
 from crossfade.analysis.sources.port import Reading
 from crossfade.analysis.values import Arm, ArmSample, Sample
-from crossfade.config.model import PrometheusMetrics
+from crossfade.config.metrics import PrometheusMetrics
 from crossfade.core.errors import UnreachableError
 
 _ARMS: tuple[Arm, Arm] = ("stable", "canary")
