@@ -149,8 +149,8 @@ def document(outcome: Outcome) -> Document:
     }
 
 
-def describe(outcome: Outcome, *, record: Path | None) -> Iterator[str]:
-    """The outcome for people; `record` is the folder that is kept."""
+def describe(outcome: Outcome, *, record: Path) -> Iterator[str]:
+    """The outcome for people; `record` is the folder in which the record lies."""
     yield ""
     yield "What happened"
     yield ""
@@ -160,7 +160,9 @@ def describe(outcome: Outcome, *, record: Path | None) -> Iterator[str]:
     yield ""
     yield from _table(list(_causes(outcome)))
     yield ""
-    yield from _table([("record", _record(record))])
+    yield "The full record"
+    yield ""
+    yield from (f"  {line}" for line in _record(record))
     complaints = list(outcome.complaints)
     if complaints:
         yield ""
@@ -172,13 +174,23 @@ def _bad(outcome: Outcome) -> list[str]:
     bad, r = outcome.bad, outcome.bad.view.rollout
     if not bad.rolled_back:
         return [_standing(bad)]
-    lines = [f"taken back by itself: {r.reason}"]
+    lines = ["taken back by itself", *_grounds(bad), r.reason]
     seconds = bad_span(outcome.samples, bad.version, slow=outcome.slow)
     if seconds is not None:
         lines.append(f"{span(seconds)} from its first bad answer to its last, as visitors saw it")
     if outcome.late == 0:
         lines.append("and not one request reached it after that")
     return lines
+
+
+def _grounds(release: Release) -> Iterator[str]:
+    """What both versions did until then, as the judge saw it."""
+    finding = release.view.seen.finding if release.view.seen is not None else None
+    if finding is not None:
+        yield (
+            f"{count(finding.canary_errors)} of its {plural(finding.canary_requests, 'request')} failed, and"
+            f" {count(finding.stable_errors)} of {release.view.rollout.plan.previous}'s {count(finding.stable_requests)}"
+        )
 
 
 def _good(outcome: Outcome) -> list[str]:
@@ -216,10 +228,8 @@ def _causes(outcome: Outcome) -> Iterator[tuple[str, list[str]]]:
         yield "", [f"{count(number)} {cause}"]
 
 
-def _record(folder: Path | None) -> list[str]:
-    if folder is None:
-        return ["removed with the demo's folder; `crossfade demo --keep` keeps it"]
-    return [f"cd {folder}", "crossfade history, crossfade events, crossfade audit verify"]
+def _record(folder: Path) -> list[str]:
+    return [f"cd {folder}", "crossfade history; crossfade events; crossfade audit verify"]
 
 
 def _table(rows: list[tuple[str, list[str]]]) -> Iterator[str]:

@@ -21,7 +21,6 @@ from crossfade.cli.render.printer import Printer
 from crossfade.core.errors import CrossfadeError, ExitCode
 from crossfade.demo.account import arms
 from crossfade.demo.engine import Engine
-from crossfade.demo.load import Sample
 from crossfade.demo.outcome import Outcome, Release, describe, document
 from crossfade.demo.scene import Pace, Scene, clear, set_up
 from crossfade.demo.view import Moment, Screen, screen_for
@@ -33,6 +32,10 @@ from crossfade.store import AuditRow
 FIRST, BAD, GOOD = "1.0.0", "1.1.0", "1.1.1"
 _LOOK_EVERY = 0.25
 _WINDOW = 10.0
+_LATE = 0.5
+"""Seconds after which every request that has been answered is known to the view."""
+_MANY = 60_000
+_VISITS = "visits"
 _OPENING = 60.0
 _WAY_BACK = 45.0
 
@@ -75,39 +78,58 @@ def run(*, seed: int, error_rate: float, rps: float, latency_factor: float, as_j
 
 
 def tell(story: Story, printer: Printer, *, keep: bool) -> int:
-    """Tell `story` in a temporary folder, which is kept with `keep`; nothing else is left behind."""
+    """Tell `story` in a temporary folder, and leave nothing running.
+
+    With `keep` all of the folder stays; otherwise the record does, for people who want to read it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="crossfade-demo-"))
+    told = False
     try:
-        return asyncio.run(_tell(story, printer, folder, kept=keep))
+        outcome = asyncio.run(_tell(story, printer, folder))
+        told = outcome is not None
     finally:
+        _clear_away(folder, keep=keep, record=told and not printer.as_json)
         if keep:
             printer.note(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    if outcome is None:
+        printer.note("interrupted: everything that was started has been ended")
+        return ExitCode.INTERRUPTED
+    if printer.as_json:
+        printer.document(document(outcome))
+    for line in describe(outcome, record=folder):
+        printer.line(line)
+    return outcome.exit_code
 
 
-async def _tell(story: Story, printer: Printer, folder: Path, *, kept: bool) -> int:
+def _clear_away(folder: Path, *, keep: bool, record: bool) -> None:
+    if keep:
+        return
+    if not record:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for each in (*folder.iterdir(), *(folder / ".crossfade").iterdir()):
+        if each.is_dir() and each.name != ".crossfade":
+            shutil.rmtree(each, ignore_errors=True)
+        elif each.name.startswith(_VISITS):
+            each.unlink()
+
+
+async def _tell(story: Story, printer: Printer, folder: Path) -> Outcome | None:
+    """Perform until the end, or until somebody interrupts: None."""
     with _interruptible(printer) as interrupted:
         telling = asyncio.create_task(_perform(story, printer, folder))
         leaving = asyncio.create_task(interrupted.wait())
         await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
         leaving.cancel()
-        if interrupted.is_set():
+        if not telling.done():
             telling.cancel()
             await asyncio.wait({telling})
-            printer.note("interrupted: everything that was started has been ended")
-            return ExitCode.INTERRUPTED
-        outcome = telling.result()
-    if printer.as_json:
-        printer.document(document(outcome))
-    for line in describe(outcome, record=folder if kept else None):
-        printer.line(line)
-    return outcome.exit_code
+        return None if telling.cancelled() else telling.result()
 
 
 async def _perform(story: Story, printer: Printer, folder: Path) -> Outcome:
     """The three acts, one after the other."""
-    scene = await asyncio.to_thread(set_up, folder, story.pace, story.flags, seed=story.seed)
+    scene = set_up(folder, story.pace, story.flags, seed=story.seed)
     async with _stage(scene, story) as stage:
         began = time.time()
         printer.line(f"The shop opens: {FIRST} behind Caddy on http://{scene.address}, two instances.")
@@ -201,7 +223,7 @@ def _stuck(view: View) -> CrossfadeError:
 async def _stage(scene: Scene, story: Story) -> AsyncIterator[_Stage]:
     """The engine and the visitors on `scene`; at the end, whatever has happened, nothing of it runs."""
     engine = Engine(scene.state)
-    visitors = Visitors(scene.address, rps=story.rps, seed=story.seed, out=scene.folder / "visits.jsonl")
+    visitors = Visitors(scene.address, rps=story.rps, seed=story.seed, out=scene.folder / f"{_VISITS}.jsonl")
     control = await asyncio.to_thread(Control.open, scene.state)
     try:
         engine.start()
@@ -211,10 +233,12 @@ async def _stage(scene: Scene, story: Story) -> AsyncIterator[_Stage]:
 
 
 async def _end(scene: Scene, control: Control, engine: Engine, visitors: Visitors) -> None:
-    await asyncio.to_thread(visitors.stop)
-    await asyncio.to_thread(engine.stop)
-    control.close()
-    await clear(scene)
+    """From the last line to the first; each is done even if another one fails."""
+    async with contextlib.AsyncExitStack() as ends:
+        ends.push_async_callback(clear, scene)
+        ends.callback(control.close)
+        ends.push_async_callback(asyncio.to_thread, engine.stop)
+        ends.push_async_callback(asyncio.to_thread, visitors.stop)
 
 
 class _Watching:
@@ -226,18 +250,16 @@ class _Watching:
         self._since = 0.0
 
     def show(self, screen: Screen, view: View, news: Sequence[AuditRow]) -> None:
+        """Show how it stands now."""
         now = time.time()
         self._visitors.read()
-        if view.rollout.share != self._share:
-            self._share, self._since = view.rollout.share, now
-        window = self._window(now)
-        rate = len(window) / max(1.0, now - max(self._since, now - _WINDOW))
-        screen.show(Moment(view, news, arms(window), rate, now))
-
-    def _window(self, now: float) -> list[Sample]:
-        begin = max(self._since, now - _WINDOW)
-        newest = self._visitors.seen[-int(_WINDOW * 6000) :]
-        return [s for s in newest if s.at >= begin]
+        if self._share is not None and view.rollout.share != self._share:
+            self._since = now
+        self._share = view.rollout.share
+        begin, end = max(self._since, now - _LATE - _WINDOW), now - _LATE
+        newest = self._visitors.seen[-_MANY:]
+        window = [s for s in newest if begin <= s.at < end]
+        screen.show(Moment(view, news, arms(window), len(window) / max(0.1, end - begin), now))
 
 
 @contextlib.contextmanager

@@ -140,18 +140,23 @@ def _heading(moment: Moment) -> Text:
 def _trail(rollout: Rollout) -> Text:
     """The steps in a row: done, under way, to come."""
     text = Text()
-    here = rollout.step if rollout.turned_at is None else -1
+    turned, reached = rollout.turned_at is not None, max((share for _, share in rollout.stages), default=0)
     for label, first, last in _stops(rollout):
-        mark, style = ("✓", "green") if here > last else ("●", "cyan bold") if here >= first else ("○", "dim")
-        if rollout.turned_at is not None:
-            mark, style = "·", "dim"
+        if turned:
+            here = rollout.plan.steps[last].share
+            mark, style = ("✗", "red") if here == reached else ("✓", "dim") if here < reached else ("○", "dim")
+        else:
+            done, begun = rollout.step > last, rollout.step >= first
+            mark, style = ("✓", "green") if done else ("●", "cyan bold") if begun else ("○", "dim")
         text.append(f"{mark} {label}   ", style=style)
-    if rollout.turned_at is not None:
-        gone = rollout.cleared_at is not None
-        text.append(f"↩ all to {rollout.plan.previous}   ", style="red" if not gone else "green")
-        mark = "✓" if rollout.finished else "●" if gone else "○"
-        text.append(f"{mark} end {rollout.plan.version}", style="green" if rollout.finished else "cyan")
-    return text
+    if not turned:
+        return text
+    gone, ended = rollout.cleared_at is not None, rollout.finished
+    text.append(
+        f"\n↩ {'✓' if gone else '●'} everything to {rollout.plan.previous}   ", style="green" if gone else "red"
+    )
+    mark = "✓" if ended else "●" if gone else "○"
+    return text.append(f"{mark} end {rollout.plan.version}", style="green" if ended else "cyan" if gone else "dim")
 
 
 def _stops(rollout: Rollout) -> list[tuple[str, int, int]]:

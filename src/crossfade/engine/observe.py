@@ -50,7 +50,8 @@ class Observer:
         self._source: Source = sites.source(deployment, self.site, rollout)
         self._testimony: Testimony = replay(rollout.plan, deployment.settings, rollout.stages, known)
         self._read_to = known[-1].at + known[-1].seconds if known else None
-        self._counted_to: float | None = None
+        self._reading: Reading | None = None
+        self._vouched_to = self._read_to
 
     async def look(
         self, rollout: Rollout, now: float, *, commands: tuple[Command, ...], outcomes: Mapping[str, Outcome]
@@ -60,7 +61,9 @@ class Observer:
             self._instances(), self.site.router.observe(), self._listen(rollout, now)
         )
         found = self._finding(rollout, now, instances or ())
-        observed = Observed(instances, view, found, outcomes, commands, self._counted_to)
+        observed = Observed(
+            instances, view, found, outcomes, commands, self._reading.newest_at if self._reading else None
+        )
         return observed, samples
 
     async def _instances(self) -> tuple[Instance, ...] | None:
@@ -85,10 +88,15 @@ class Observer:
 
     async def _read(self, rollout: Rollout, now: float, until: float | None) -> Reading:
         since = math.floor(rollout.since if self._read_to is None else self._read_to)
-        reading = await self._source.read(since, now=now, until=until)
-        self._counted_to = reading.newest_at
+        reading = await self._source.read(since, now=now, warm_from=self._warm_from(rollout), until=until)
+        self._reading = reading
+        self._vouched_to = max((t for t in (self._vouched_to, reading.newest_at) if t is not None), default=None)
         self._read_to = reading.read_to
         return reading
+
+    def _warm_from(self, rollout: Rollout) -> float:
+        """When the new instances have had their first traffic for as long as the warm-up lasts."""
+        return rollout.stages[0][0] + self._deployment.settings.judge.warmup if rollout.stages else math.inf
 
     def _finding(self, rollout: Rollout, now: float, instances: tuple[Instance, ...]) -> Finding | None:
         failures: dict[Arm, int] = {
@@ -96,5 +104,10 @@ class Observer:
             "stable": max((i.failures for i in instances if i.slot == rollout.old), default=0),
         }
         return conclude(
-            self._testimony, self._deployment.settings, now=now, counted_to=self._counted_to, health_failures=failures
+            self._testimony,
+            self._deployment.settings,
+            now=now,
+            counted_to=self._vouched_to,
+            health_failures=failures,
+            reading=self._reading,
         )
