@@ -81,10 +81,19 @@ def fold(state: JudgeState, sample: Sample, policy: Judge) -> JudgeState:
     return state if state.failure else replace(state, failure=_failure(state, policy, end))
 
 
-def finding(state: JudgeState, policy: Judge, now: float, newest_sample_at: float | None) -> Finding:
+def finding(
+    state: JudgeState,
+    policy: Judge,
+    now: float,
+    newest_sample_at: float | None,
+    *,
+    patience: float = 0.0,
+    detail: str = "",
+) -> Finding:
     """What the judge says at `now`, given the time up to which the source's counts are complete (None: it never answered).
 
-    The counts in it are those of the current stage; the ratio and the evidence for failing are the whole rollout's.
+    `patience` is a silence (seconds) that is usual for the source, where it is longer than the policy's; `detail` is what the
+    source says about its silence. The counts in the finding are those of the current stage; the ratio and the evidence for failing are the whole rollout's.
     """
     if state.stage is None:
         msg = "begin_stage comes before the first finding"
@@ -98,8 +107,9 @@ def finding(state: JudgeState, policy: Judge, now: float, newest_sample_at: floa
     ratio = state.ratio.interval(RATIO_ALPHA) if state.ratio.events else None
     if state.failure:
         verdict, cause, reason, progress = "fail", state.failure.cause, state.failure.reason, 1.0
-    elif silent_for > policy.blind_after:
-        verdict, cause, reason = "inconclusive", "blind", sentences.blind(silent_for, newest_sample_at, policy)
+    elif silent_for > (limit := max(policy.blind_after, patience)):
+        verdict, cause = "inconclusive", "blind"
+        reason = sentences.blind(silent_for, newest_sample_at, limit, detail)
     elif not policy.enabled:
         verdict, cause, reason = "inconclusive", "undecided", "the comparison is switched off"
     elif stage.totals.canary_requests < policy.min_requests:

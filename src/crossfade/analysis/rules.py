@@ -1,7 +1,8 @@
 """Absolute rules: `error_rate > 1% over 5m -> rollback`, judged beside the comparison.
 
 A rule is quiet while too little is known: a rate or a quantile needs `min_requests` in its window, a rule that fires *below* a
-number of requests needs its whole window, and a rule about an unknown metric says so instead of passing.
+number of requests needs its whole window, and so does one about a named metric, whose mean over the window is judged: a
+version that has just started is busy. A rule about an unknown metric says so instead of passing.
 
 A rule on the *stable* arm catches a canary that breaks something both depend on, which no comparison can see. It cannot say
 that going back would help, so its `rollback` becomes a hold (`pause`) with an alert.
@@ -18,10 +19,13 @@ from crossfade.analysis.quantiles import quantile
 from crossfade.analysis.sentences import number
 from crossfade.analysis.values import Arm, ArmSample, Finding, Latency, Sample
 from crossfade.config.model import Action, Rule
-from crossfade.core.durations import format_duration
+from crossfade.core.durations import format_duration, format_size
 
 Points = Mapping[tuple[Arm, str], Sequence[tuple[float, float]]]
 """Values of named metrics for each arm: (time in seconds, value), oldest first."""
+
+Reasons = Mapping[tuple[Arm, str], str]
+"""Why a named metric of an arm has no values."""
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _MS = 1000.0
@@ -41,7 +45,7 @@ class Ruling:
     @property
     def bound(self) -> float:
         """What the value is compared with."""
-        return (self.rule.above if self.rule.above is not None else self.rule.below) or 0.0
+        return self.rule.bound
 
     def finding(self, at: float) -> Finding:
         """A fired rule as a finding: verdict `fail`, the rule's text as its cause, and the action it asks for."""
@@ -53,16 +57,33 @@ class _Unknown:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Named metrics, and since when they are about this rollout."""
+
+    metrics: Points
+    missing: Reasons
+    since: float
+
+    def mean(self, rule: Rule, now: float) -> tuple[float, str] | _Unknown:
+        """The mean of the rule's metric over its window."""
+        key = rule.arm, rule.metric
+        points = [value for at, value in self.metrics.get(key, ()) if now - rule.over <= at <= now]
+        if not points:
+            return _Unknown(self.missing.get(key, f"the source tells no {rule.metric} of the {rule.arm} arm"))
+        if now - rule.over < self.since:
+            known, whole = format_duration(round(max(0.0, now - self.since))), format_duration(rule.over)
+            return _Unknown(f"only {known} of {whole} are known")
+        return math.fsum(points) / len(points), f"mean of {len(points)} in the last {format_duration(rule.over)}"
+
+
 def describe(rule: Rule) -> str:
     """The rule in one line, as it would be written.
 
     >>> describe(Rule(metric="error_rate", above=0.01, over=300))
     'error_rate > 1% over 5m -> rollback'
     """
-    bound = rule.above if rule.above is not None else rule.below
-    sign = ">" if rule.above is not None else "<"
-    arm = "" if rule.arm == "canary" else f"{rule.arm}."
-    return f"{arm}{rule.metric} {sign} {_quantity(rule.metric, bound or 0.0)} over {format_duration(rule.over)} -> {rule.then}"
+    return str(rule)
 
 
 def evaluate(
@@ -73,11 +94,14 @@ def evaluate(
     min_requests: int,
     health_failures: Mapping[Arm, int] | None = None,
     metrics: Points | None = None,
+    missing: Reasons | None = None,
+    since: float = -math.inf,
 ) -> tuple[Ruling, ...]:
     """One ruling for every rule, in their order.
 
     `window` holds the newest buckets (any order, at least as far back as the longest rule), `health_failures` the greatest
-    number of consecutive failed probes of any instance for each arm, `metrics` what the source knows besides.
+    number of consecutive failed probes of any instance for each arm, `metrics` what the source knows besides, `missing` why it
+    does not know a metric. `since` is when the canary got its first traffic: what a named metric was before is another story.
 
     >>> bad = Sample(0, 60, stable=ArmSample(1900, 1), canary=ArmSample(100, 4))
     >>> rule = Rule(metric="error_rate", above=0.01, over=300)
@@ -85,9 +109,9 @@ def evaluate(
     >>> ruling.action, ruling.reason
     ('rollback', 'canary error_rate 4% > 1% (4 of 100 requests in the last 5m)')
     """
-    failures, named = health_failures or {}, metrics or {}
+    failures, named = health_failures or {}, _Named(metrics or {}, missing or {}, since)
     return tuple(
-        [_rule(rule, window, now, min_requests=min_requests, health_failures=failures, metrics=named) for rule in rules]
+        [_rule(rule, window, now, min_requests=min_requests, health_failures=failures, named=named) for rule in rules]
     )
 
 
@@ -98,7 +122,7 @@ def _rule(
     *,
     min_requests: int,
     health_failures: Mapping[Arm, int],
-    metrics: Points,
+    named: _Named,
 ) -> Ruling:
     """The ruling of one rule."""
     action: Action = "pause" if rule.arm == "stable" and rule.then == "rollback" else rule.then
@@ -116,7 +140,7 @@ def _rule(
     elif rule.metric == "error_rate" or rule.metric in QUANTILES:
         measured = _of_requests(rule, added([getattr(sample, rule.arm) for sample in inside]), min_requests)
     else:
-        measured = _named(rule, metrics, now)
+        measured = named.mean(rule, now)
     if isinstance(measured, _Unknown):
         return Ruling(rule, text, "unknown", action, measured.why)
     value, basis = measured
@@ -125,7 +149,7 @@ def _rule(
     else:
         bound = rule.below if rule.below is not None else 0.0
         fired, sign = value < bound, "<" if value < bound else "≥"
-    shown, limit = _quantity(rule.metric, value), _quantity(rule.metric, bound)
+    shown, limit = _quantity(rule, value), _quantity(rule, bound)
     reason = f"{rule.arm} {rule.metric} {shown} {sign} {limit} ({basis})"
     return Ruling(rule, text, "fired" if fired else "quiet", action, reason, value)
 
@@ -158,14 +182,6 @@ def _of_requests(rule: Rule, arm: ArmSample, min_requests: int) -> tuple[float, 
     return found / _MS, f"{arm.requests} requests {window}"
 
 
-def _named(rule: Rule, metrics: Points, now: float) -> tuple[float, str] | _Unknown:
-    """The mean of a named metric over the window."""
-    points = [value for at, value in metrics.get((rule.arm, rule.metric), ()) if now - rule.over <= at <= now]
-    if not points:
-        return _Unknown(f"the source tells no {rule.metric} of the {rule.arm} arm")
-    return math.fsum(points) / len(points), f"mean of {len(points)} in the last {format_duration(rule.over)}"
-
-
 def added(arms: Sequence[ArmSample]) -> ArmSample:
     """The arm over several buckets; latency from those with the newest one's bounds."""
     histograms = [arm.latency for arm in arms if arm.latency is not None]
@@ -177,10 +193,13 @@ def added(arms: Sequence[ArmSample]) -> ArmSample:
     return ArmSample(sum(arm.requests for arm in arms), sum(arm.errors for arm in arms), latency)
 
 
-def _quantity(metric: str, value: float) -> str:
-    """A value in its metric's unit."""
-    if metric == "error_rate":
-        return f"{100 * value:.3g}%"
-    if metric in QUANTILES:
-        return "∞" if math.isinf(value) else f"{value:.3g}s"
-    return f"{value:g}"
+def _quantity(rule: Rule, value: float) -> str:
+    """A value in its metric's unit, rounded."""
+    match rule.unit:
+        case "percentage":
+            return f"{100 * value:.3g}%"
+        case "duration":
+            return "∞" if math.isinf(value) else f"{value:.3g}s"
+        case "size":
+            return format_size(round(value))
+    return f"{value:.15g}" if value == round(value) else f"{value:.4g}"

@@ -90,13 +90,16 @@ def alone(state: JudgeState, evidence: float, policy: Judge) -> str:
     )
 
 
-def blind(silent_for: float, newest_sample_at: float | None, policy: Judge) -> str:
-    """Why nothing can be seen."""
-    limit = format_duration(policy.blind_after)
-    silent = format_duration(round(silent_for))
+def blind(silent_for: float, newest_sample_at: float | None, limit: float, detail: str = "") -> str:
+    """Why nothing can be seen; `detail` is what the source says about it.
+
+    >>> blind(75, 1000.0, 60, "nothing newer for up")
+    'blind: the newest sample is 1m15s old > 1m (nothing newer for up)'
+    """
+    silent, told = format_duration(round(silent_for)), f" ({detail})" if detail else ""
     if newest_sample_at is None:
-        return f"blind: the metric source has not answered for {silent} > {limit}"
-    return f"blind: the newest sample is {silent} old > {limit}"
+        return f"blind: the metric source has not answered for {silent} > {format_duration(limit)}{told}"
+    return f"blind: the newest sample is {silent} old > {format_duration(limit)}{told}"
 
 
 def starved(stage: StageState, policy: Judge) -> str:

@@ -97,3 +97,5 @@ class Finding:
     stable_errors: int = 0
     action: Literal["rollback", "pause", "notify", "scale"] = "rollback"
     """What a failing rule asks for; the comparison and the guard always ask for a rollback."""
+    unknown: tuple[str, ...] = ()
+    """Rules about which too little is known, each with the reason."""

@@ -65,4 +65,9 @@ class RealSites:
                     versions={"stable": rollout.plan.previous or "", "canary": rollout.plan.version},
                     names={"component": deployment.component, "environment": deployment.environment},
                     bucket=bucket,
+                    windows={
+                        name: max(rule.over for rule in deployment.settings.rules if rule.metric == name)
+                        for name in settings.named
+                        if any(rule.metric == name for rule in deployment.settings.rules)
+                    },
                 )

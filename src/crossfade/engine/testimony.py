@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from crossfade.analysis import begin_stage, evaluate, finding, fold, start
 from crossfade.analysis.rules import Ruling
+from crossfade.analysis.sources.port import Reading
 from crossfade.analysis.state import JudgeState
 from crossfade.analysis.values import Arm, Finding, Sample
 from crossfade.config.model import Environment
@@ -89,11 +90,19 @@ def conclude(
     now: float,
     counted_to: float | None,
     health_failures: Mapping[Arm, int],
+    reading: Reading | None = None,
 ) -> Finding | None:
-    """The finding now: the comparison, then the gravest rule that has fired; None before the first stage."""
+    """The finding now: the comparison, then the gravest rule that has fired; None before the first stage.
+
+    `counted_to` is how far the source has ever vouched; `reading`, the last one, holds the named metrics and what the source
+    says of itself.
+    """
     if testimony.judge.stage is None:
         return None
-    found = finding(testimony.judge, settings.judge, now, counted_to)
+    last = reading or Reading((), None, now)
+    found = finding(
+        testimony.judge, settings.judge, now, counted_to, patience=last.patience, detail=last.detail.replace("\n", " ")
+    )
     found = replace(
         found,
         stage=testimony.judge.stage.at,
@@ -111,7 +120,11 @@ def conclude(
         now=now,
         min_requests=settings.judge.min_requests,
         health_failures=health_failures,
+        metrics=last.named,
+        missing=last.unknown,
+        since=testimony.judge.stage.at if testimony.judge.began is None else testimony.judge.began,
     )
+    found = replace(found, unknown=tuple(f"{r.text}: {r.reason}" for r in rulings if r.state == "unknown"))
     fired = min((r for r in rulings if r.state == "fired"), key=_gravity, default=None)
     if fired is None:
         return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from crossfade.analysis.rules import Points, Reasons
 from crossfade.analysis.values import Sample
 
 
@@ -14,12 +15,18 @@ class Reading:
 
     `newest_at` is None when the source did not answer or knows nothing: the judge is blind then, never wrong. It goes straight
     into `finding(newest_sample_at=…)`. `detail` tells a person why. `read_to` is the `since` of the next read.
+
+    `named` holds the values of named metrics, as far back as a rule looks; `unknown` says why a metric of an arm has none.
+    `patience` is how long (seconds) this source may be silent before that means anything.
     """
 
     samples: tuple[Sample, ...]
     newest_at: float | None
     read_to: float
     detail: str = ""
+    named: Points = field(default_factory=dict)
+    unknown: Reasons = field(default_factory=dict)
+    patience: float = 0.0
 
 
 class Source(Protocol):

@@ -6,6 +6,9 @@ of the newest scrape cannot be seen, so a plain selector is better.
 
 A bucket is at least two scrapes long, since the arms are not scraped at the same instant. `newest_at` is the newest scrape that
 *both* arms have reached: nothing later is known of one of them.
+
+A named metric is asked for beside the counters, as the one series that its query gives. Its fault is its own: the metric is
+unknown then, with the reason, and the counters are read all the same.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ import asyncio
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
+from crossfade.analysis.rules import Points as Values
+from crossfade.analysis.rules import Reasons
 from crossfade.analysis.sources.increases import Points, histogram, increases, scrape_interval, within
 from crossfade.analysis.sources.port import Reading
 from crossfade.analysis.values import Arm, ArmSample, Sample
@@ -27,6 +32,8 @@ from crossfade.core.errors import UnreachableError
 
 _ARMS: tuple[Arm, Arm] = ("stable", "canary")
 _SCRAPES = 2
+_VALUES = 60
+"""Values of a named metric over the longest window of its rules, where it is an expression."""
 _SHOWN = 200
 _CODE = "metrics.unreachable"
 _Series = dict[str, Points]
@@ -58,7 +65,8 @@ class PrometheusSource:
     """Counts of one rollout. The owner of `client` closes it.
 
     `names` replace the placeholders of the queries besides `{arm}` and `{version}`: `component`, `environment`. `versions`
-    are the arms' versions. `bucket` is `Judge.bucket` in seconds. The bearer token is read from `environ` at each read, so
+    are the arms' versions. `bucket` is `Judge.bucket` in seconds. `windows` are the named metrics that rules are about, each
+    with the seconds that its longest rule looks back; no other is asked for. The bearer token is read from `environ` at each read, so
     that it can be renewed.
     """
 
@@ -70,6 +78,7 @@ class PrometheusSource:
         versions: Mapping[Arm, str],
         names: Mapping[str, str],
         bucket: float,
+        windows: Mapping[str, float] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._metrics = metrics
@@ -77,12 +86,19 @@ class PrometheusSource:
         self._versions = versions
         self._names = names
         self._bucket = bucket
+        self._windows = windows or {}
+        self._expressions: set[str] = set()
         self._environ = os.environ if environ is None else environ
 
     async def read(
         self, since: float, *, now: float, warm_from: float | None = None, until: float | None = None
     ) -> Reading:
-        """Complete buckets that start at or after `since`; see `port.Source`."""
+        """Complete buckets that start at or after `since`, and the named metrics; see `port.Source`."""
+        counts, (named, unknown) = await asyncio.gather(self._counts(since, now, warm_from, until), self._named(now))
+        return replace(counts, named=named, unknown=unknown, patience=self._metrics.stale_after)
+
+    async def _counts(self, since: float, now: float, warm_from: float | None, until: float | None) -> Reading:
+        """Complete buckets of both arms."""
         begin = since - self._metrics.stale_after
         try:
             stable, canary = await asyncio.gather(*(self._scraped(arm, begin, now) for arm in _ARMS))
@@ -99,7 +115,10 @@ class PrometheusSource:
         else:
             newest = min(newest, canary.newest_at)
         if now - newest > self._metrics.stale_after:
-            return Reading((), None, since, f"the newest sample is {now - newest:.0f} s old")
+            late = min((stable, canary), key=lambda arm: math.inf if arm.newest_at is None else arm.newest_at)
+            detail = (
+                f"nothing newer for {self._query(self._metrics.requests, 'stable' if late is stable else 'canary')}"
+            )
         made = _buckets({"stable": stable, "canary": canary}, self._bucket, since=since, newest=newest, until=until)
         warm = -math.inf if warm_from is None else warm_from
         marked = tuple([Sample(s.at, s.seconds, s.stable, s.canary, warm=s.at >= warm) for s in made])
@@ -122,19 +141,51 @@ class PrometheusSource:
             latency.setdefault(bound, {})[str(sorted(labels.items()))] = points
         return _Scraped(_keyed(requests), _keyed(errors), latency)
 
+    async def _named(self, now: float) -> tuple[Values, Reasons]:
+        """The values of every named metric for both arms, and why one has none; the same query is asked once."""
+        wanted: dict[tuple[str, float], list[tuple[Arm, str]]] = {}
+        for name, seconds in self._windows.items():
+            for arm in _ARMS:
+                wanted.setdefault((self._query(self._metrics.named[name], arm), seconds), []).append((arm, name))
+        answers = await asyncio.gather(*(self._values(query, seconds, now) for query, seconds in wanted))
+        found = [(key, answer) for keys, answer in zip(wanted.values(), answers, strict=True) for key in keys]
+        values = {key: answer for key, answer in found if not isinstance(answer, str)}
+        return values, {key: answer for key, answer in found if isinstance(answer, str)}
+
+    async def _values(self, query: str, seconds: float, now: float) -> Points | str:
+        """The values of one series in the last `seconds`, or why there are none."""
+        try:
+            answer = await self._matrix(query, now - seconds, now, step=max(self._bucket, seconds / _VALUES))
+        except UnreachableError as error:
+            return f"{error.what}: {query}"
+        series = [points for _, points in answer if points]
+        if not series:
+            return f"Prometheus has no value for {query}"
+        if len(series) > 1:
+            return f"{len(series)} series are not one value: put max(…), avg(…) or sum(…) around {query}"
+        age = now - series[0][-1][0]
+        return f"the newest value is {age:.0f} s old: {query}" if age > self._metrics.stale_after else series[0]
+
     def _query(self, text: str, arm: Arm) -> str:
         """The query with its placeholders replaced, quoted for a PromQL string."""
         for name, value in {**self._names, "arm": arm, "version": self._versions[arm]}.items():
             text = text.replace("{" + name + "}", value.replace("\\", "\\\\").replace('"', '\\"'))
         return text
 
-    async def _matrix(self, query: str, begin: float, now: float) -> list[tuple[dict[str, str], Points]]:
-        """Raw samples of every series of `query` in (begin, now]; UnreachableError when there is no good answer."""
-        window = max(1, math.ceil(now - begin))
-        status, body = await self._get(f"{query}[{window}s]", now)
-        if status == httpx.codes.BAD_REQUEST:
-            step = max(1, math.ceil(self._bucket))
-            status, body = await self._get(f"({query})[{window}s:{step}s]", now)
+    async def _matrix(
+        self, query: str, begin: float, now: float, *, step: float | None = None
+    ) -> list[tuple[dict[str, str], Points]]:
+        """Raw samples of every series of `query` in (begin, now]; UnreachableError when there is no good answer.
+
+        Those of an expression are made every `step` seconds, a bucket where it is not given.
+        """
+        window, every = max(1, math.ceil(now - begin)), max(1, math.ceil(self._bucket if step is None else step))
+        made = f"({query})[{window}s:{every}s]"
+        status, body = await self._get(made if query in self._expressions else f"{query}[{window}s]", now)
+        if status == httpx.codes.BAD_REQUEST and query not in self._expressions:
+            status, body = await self._get(made, now)
+            if status == httpx.codes.OK:
+                self._expressions.add(query)
         if status != httpx.codes.OK or body.get("status") != "success":
             why = str(body.get("error", "no reason given"))[:_SHOWN]
             raise UnreachableError(
