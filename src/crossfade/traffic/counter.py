@@ -29,6 +29,7 @@ from crossfade.traffic.tally import BOUNDS_MS, CLASSES, Tally
 from crossfade.traffic.whole_files import replace
 
 ADDRESSES = "counter.json"
+LAST_ADDRESSES = "counter.last.json"
 BEAT = 0.5
 BUFFER = 8 * 1024 * 1024
 CLIENT_LEFT = 499
@@ -195,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _addresses(folder: Path) -> dict[str, int]:
     try:
-        ports = orjson.loads((folder / ADDRESSES).read_bytes())
+        ports = orjson.loads((folder / LAST_ADDRESSES).read_bytes())
         return {name: int(ports[name]) for name in ("udp", "http")}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import orjson
 
 from crossfade.core.errors import UnreachableError
 from crossfade.traffic.children import Child
-from crossfade.traffic.counter import ADDRESSES
+from crossfade.traffic.counter import ADDRESSES, LAST_ADDRESSES
 from crossfade.traffic.port import ArmCounts, Counts
 from crossfade.traffic.tally import BOUNDS_MS
 
@@ -53,9 +54,9 @@ class CounterProcess:
                 *(f"{name}={value}" for name, value in flags.items()),
             ]
             environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-            self.child.start(argv, environment)
+            self.child.start(argv, environment, prepare=self._forget)
         for _ in range(int(PATIENCE / 0.02)):
-            if (ports := self._ports()) and await self._get("/counts?since=1e12") is not None:
+            if (ports := self._ports()) and self.child.running():
                 return ports["udp"]
             await asyncio.sleep(0.02)
         raise UnreachableError(
@@ -89,6 +90,11 @@ class CounterProcess:
         except httpx.HTTPError:
             return None
         return answer.content if answer.is_success else None
+
+    def _forget(self) -> None:
+        """Set the ports of the last run aside, so that the file which tells them is always true."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / ADDRESSES).replace(self.folder / LAST_ADDRESSES)
 
     def _ports(self) -> Mapping[str, int] | None:
         try:

@@ -40,7 +40,8 @@ from crossfade.traffic.routers.caddy_process import ManagedCaddy
 from crossfade.traffic.routers.route_file import Accepted, RouteFile, parse, routes_checked
 from crossfade.traffic.whole_files import replace
 
-PROBES = 8
+PROBES = 4
+"""Plain requests of one confirmation; the line that each returns would be proof by itself."""
 START = 3.0
 """Seconds in which a Caddy that is being started shows life."""
 
@@ -115,6 +116,9 @@ class CaddyRouter:
         if self._managed is None:
             await self._ensure_config(setup)
             return
+        with contextlib.suppress(UnreachableError):
+            if is_in(await self._admin.config(), setup):
+                return
         config = managed(
             setup, admin=self._admin.address, storage=str(self._managed.storage), log=str(self._managed.log)
         )
@@ -126,13 +130,15 @@ class CaddyRouter:
 
     async def confirm(self, routes: Routes) -> bool:
         """Whether real requests through the listener are answered by the slots that `routes` mean."""
-        for asked, expected in _expectations(routes, self._settings.override_header):
-            probe = await self._probe(asked)
-            if probe is None or probe.accepted is None or probe.accepted.routes != _whole(routes):
-                return False
-            if expected is not None and probe.slot != expected:
-                return False
-        return True
+        asked, expected = zip(*_expectations(routes, self._settings.override_header), strict=True)
+        probes = await self._probe(*asked)
+        return all(
+            probe is not None
+            and probe.accepted is not None
+            and probe.accepted.routes == _whole(routes)
+            and slot in (None, probe.slot)
+            for probe, slot in zip(probes, expected, strict=True)
+        )
 
     async def counts(self, since: float) -> Counts:
         """Closed one-second buckets from `since` on; a counter that died is started again."""
@@ -164,17 +170,18 @@ class CaddyRouter:
             if await self._admin.answers():
                 return True
             with contextlib.suppress(UnreachableError):
-                if await self._probe({}) is not None:
+                if (await self._probe({}))[0] is not None:
                     return True
             await asyncio.sleep(0.1)
         return False
 
-    async def _probe(self, headers: dict[str, str]) -> Probe | None:
-        """Ask the data plane; None when whoever listens there does not know us."""
-        transport = httpx.AsyncHTTPTransport(verify=False)
+    async def _probe(self, *requests: dict[str, str]) -> list[Probe | None]:
+        """Ask the data plane with these headers; None where whoever listens there does not know us."""
+        transport = httpx.AsyncHTTPTransport(verify=False)  # plain HTTP
+        own = {PROBE_HEADER: self._token()}
         try:
-            async with httpx.AsyncClient(transport=transport, timeout=5, trust_env=False) as client:
-                answer = await client.get(f"http://{self.address}/", headers={**headers, PROBE_HEADER: self._token()})
+            async with httpx.AsyncClient(transport=transport, timeout=5, trust_env=False, headers=own) as client:
+                answers = [await client.get(f"http://{self.address}/", headers=headers) for headers in requests]
         except httpx.HTTPError as error:
             raise UnreachableError(
                 code="caddy.no-answer",
@@ -182,8 +189,8 @@ class CaddyRouter:
                 where=f"router.listen {self._settings.listen}",
                 next="the next step of a rollout starts a managed Caddy again; start an existing one yourself",
             ) from error
-        slot = answer.headers.get(SLOT_HEADER)
-        return Probe(slot, parse(answer.text)) if slot else None
+        slots = [answer.headers.get(SLOT_HEADER) for answer in answers]
+        return [Probe(slot, parse(a.text)) if slot else None for slot, a in zip(slots, answers, strict=True)]
 
     @property
     def _admin(self) -> CaddyAdmin:
