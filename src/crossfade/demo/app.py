@@ -287,7 +287,7 @@ async def _read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     first, second = await reader.readexactly(2)
     length = second & 0x7F
     if length >= 126:  # noqa: PLR2004 - 126 and 127 announce 2 and 8 bytes of length
-        length = int.from_bytes(await reader.readexactly(2 if length == 126 else 8))  # noqa: PLR2004
+        length = int.from_bytes(await reader.readexactly(2 if length == 126 else 8))  # noqa: PLR2004 - as above
     mask = await reader.readexactly(4) if second & 0x80 else bytes(4)
     payload = await reader.readexactly(length)
     return first & 0x0F, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
