@@ -65,7 +65,7 @@ def write(connection: sa.Connection, turns: Sequence[Turn], known: Mapping[str, 
     """Write the turns whose lease still holds; the new revision of each, by rollout."""
     leases = {row["rollout"]: row for row in queries.held(connection, [turn.rollout.id for turn in turns])}
     ours = [t for t in turns if t.rollout.id in leases and leases[t.rollout.id]["lease_fence"] == t.lease_fence]
-    changed, moved, revisions = [], [], {}
+    changed, moved, aimed, revisions = [], [], [], {}
     for turn in ours:
         i, revision = turn.rollout.id, leases[turn.rollout.id]["revision"]
         before = known[i].rollout if i in known and known[i].revision == revision else None
@@ -74,13 +74,15 @@ def write(connection: sa.Connection, turns: Sequence[Turn], known: Mapping[str, 
             changed.append(turn)
         if before is None or before.awaited != turn.rollout.awaited or turn.actions:
             moved.append(turn)
+        if before is None or before.fence != turn.rollout.fence or turn.target is not None:
+            aimed.append(turn)
         revisions[i] = revision
     queries.insert_actions(connection, [action_values(t.rollout, a, now) for t in ours for a in t.actions])
     left = _supersede(connection, moved, now)
     queries.end_looks(connection, [look_values(t.rollout, revisions[t.rollout.id], t.wake_at) for t in ours])
     queries.update_states(connection, [state_values(t.rollout, revisions[t.rollout.id]) for t in changed])
     _write_details(connection, ours, now)
-    _write_targets(connection, changed)
+    _write_targets(connection, aimed)
     record(connection, now, [*_entries(ours), *left])
     return revisions
 

@@ -6,6 +6,7 @@ rollouts, targets (by name), the head of the audit chain.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,9 +35,28 @@ AT_ONCE = 0.0
 """A `next_at` that is due whatever the clock does."""
 
 
-def _upsert(connection: sa.Connection, table: sa.Table) -> Any:
-    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return build(table)
+def _insert(dialect: str, table: sa.Table) -> Any:
+    return (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+
+
+@functools.cache  # building a statement costs more than running it
+def _insert_new(dialect: str, table: sa.Table) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing()
+
+
+@functools.cache
+def _upsert(dialect: str, table: sa.Table, *updated: str) -> Any:
+    """Insert, or update the columns `updated` of the row that is there."""
+    insert = _insert(dialect, table)
+    new = {name: insert.excluded[name] for name in updated}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=new)
+
+
+@functools.cache
+def _raise_fence(dialect: str) -> Any:
+    insert = _insert(dialect, targets)
+    higher = sa.case((targets.c.fence > insert.excluded.fence, targets.c.fence), else_=insert.excluded.fence)
+    return insert.on_conflict_do_update(index_elements=list(targets.primary_key), set_={"fence": higher})
 
 
 # -- releases and targets ---------------------------------------------------------------------------------
@@ -44,7 +64,7 @@ def _upsert(connection: sa.Connection, table: sa.Table) -> Any:
 
 def insert_release(connection: sa.Connection, values: Values) -> bool:
     """Whether the release is new."""
-    insert = _upsert(connection, releases).on_conflict_do_nothing().returning(releases.c.version)
+    insert = _insert_new(connection.dialect.name, releases).returning(releases.c.version)
     return connection.execute(insert, values).first() is not None
 
 
@@ -70,10 +90,7 @@ def active_rollout(connection: sa.Connection, component: str, environment: str) 
 
 def raise_fence(connection: sa.Connection, values: Values) -> None:
     """Remember the newest fence of a target; never a lower one."""
-    insert = _upsert(connection, targets)
-    higher = sa.case((targets.c.fence > insert.excluded.fence, targets.c.fence), else_=insert.excluded.fence)
-    here = [targets.c.component, targets.c.environment]
-    connection.execute(insert.on_conflict_do_update(index_elements=here, set_={"fence": higher}), values)
+    connection.execute(_raise_fence(connection.dialect.name), values)
 
 
 def trust(connection: sa.Connection, values: Values) -> None:
@@ -105,7 +122,12 @@ def insert_rollout(connection: sa.Connection, values: Values, *, answered: int) 
 
 _DUE = (schedule.c.next_at <= sa.bindparam("now"), schedule.c.lease_until <= sa.bindparam("now"))
 _ANY_DUE = sa.select(sa.literal(1)).where(*_DUE).limit(1)
-_SOONEST = sa.select(sa.func.min(schedule.c.next_at)).where(schedule.c.lease_until <= sa.bindparam("now"))
+_SOONEST = (
+    sa.select(schedule.c.next_at)
+    .where(schedule.c.next_at.is_not(None), schedule.c.lease_until <= sa.bindparam("now"))
+    .order_by(schedule.c.next_at)
+    .limit(1)
+)
 _PICK = (
     sa.select(schedule.c.rollout)
     .where(*_DUE)
@@ -235,9 +257,7 @@ def update_states(connection: sa.Connection, values: Sequence[Values]) -> None:
 def upsert_looks(connection: sa.Connection, values: Sequence[Values]) -> None:
     """Store what was seen."""
     if values:
-        insert = _upsert(connection, looks)
-        new = {"at": insert.excluded.at, "seen": insert.excluded.seen}
-        connection.execute(insert.on_conflict_do_update(index_elements=[looks.c.rollout], set_=new), values)
+        connection.execute(_upsert(connection.dialect.name, looks, "at", "seen"), values)
 
 
 def free_leases(connection: sa.Connection, *, worker: str | None = None) -> None:
@@ -280,7 +300,7 @@ def insert_command(connection: sa.Connection, values: Values) -> None:
 def insert_actions(connection: sa.Connection, values: Sequence[Values]) -> None:
     """Put actions into the outbox; one that is there already stays as it is."""
     if values:
-        connection.execute(_upsert(connection, actions).on_conflict_do_nothing(), values)
+        connection.execute(_insert_new(connection.dialect.name, actions), values)
 
 
 def select_wanted(connection: sa.Connection) -> Sequence[str]:
@@ -350,7 +370,7 @@ def notify(connection: sa.Connection) -> None:
 def insert_samples(connection: sa.Connection, values: Sequence[Values]) -> None:
     """Keep closed buckets; the first reading of a bucket stays."""
     if values:
-        connection.execute(_upsert(connection, samples).on_conflict_do_nothing(), values)
+        connection.execute(_insert_new(connection.dialect.name, samples), values)
 
 
 def select_samples(connection: sa.Connection, rollout: str, since: float | None) -> Sequence[str]:
@@ -372,10 +392,13 @@ def head(connection: sa.Connection, *, lock: bool = False) -> Head:
     return Head() if row is None else Head(*row)
 
 
+_INSERT_AUDIT = sa.insert(audit)
+
+
 def append(connection: sa.Connection, rows: Sequence[AuditRow]) -> None:
     """Append to the chain whose head is locked."""
     connection.execute(
-        sa.insert(audit),
+        _INSERT_AUDIT,
         [
             {
                 "sequence": row.sequence,
@@ -435,10 +458,8 @@ def select_rollouts(
 
 def beat(connection: sa.Connection, worker: str, executor: str, now: float) -> None:
     """Note that a worker lives."""
-    insert = _upsert(connection, workers)
-    new = {"executor": insert.excluded.executor, "seen_at": insert.excluded.seen_at}
     values = {"worker": worker, "executor": executor, "started_at": now, "seen_at": now}
-    connection.execute(insert.on_conflict_do_update(index_elements=[workers.c.worker], set_=new), values)
+    connection.execute(_upsert(connection.dialect.name, workers, "executor", "seen_at"), values)
 
 
 def select_workers(connection: sa.Connection) -> Sequence[Row]:

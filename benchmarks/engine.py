@@ -1,0 +1,517 @@
+"""The engine under load: looks, commands, failover; the real worker on real databases.
+
+    python benchmarks/engine.py [--rollouts 100,1000,5000] [--seconds 30] [--databases sqlite,postgres] [--json]
+
+Every rollout is a canary at 5 % that is watched for hours and looked at every 10 s; each look reads its instances, its
+router and a new bucket of counts (all in memory, so that only the engine is measured), judges, decides and writes.
+
+- `first_look_per_s`: looks per second while all rollouts are due at once.
+- `busy`: share of one core that the worker's process uses once every rollout is looked at every 10 s; `cpu_ms`: for one look.
+- `command_p50_ms`, `command_p99_ms`: from another process's `pause` or `resume` until it reads the answer, under that load.
+- `failover`: kill -9 of a worker in the middle of an action, until another worker has carried it out (PostgreSQL), or until
+  a restarted one has answered a command (SQLite; its start included).
+- `virtual`: 24 hours of one rollout, with a pause and a resume, looked at every 10 s: deciding alone, and the whole engine.
+
+PostgreSQL is a server of its own on loopback, or the one of DATABASE_URL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from crossfade.analysis.sources.port import Reading, Source
+from crossfade.analysis.values import ArmSample, Sample
+from crossfade.config.model import Canary, Component, Deployment, Environment, Judge, Stage
+from crossfade.core.clock import Clock, SystemClock, VirtualClock
+from crossfade.engine.carry_out import carry_out
+from crossfade.engine.observe import Observer
+from crossfade.engine.runner import InlineRunner
+from crossfade.engine.site import Site
+from crossfade.engine.worker import Worker
+from crossfade.rollouts.decide import decide
+from crossfade.rollouts.plan import compile_plan
+from crossfade.rollouts.rollout import Action, Command, Observed, Outcome, Rollout, Terms, begin
+from crossfade.runtimes.port import Release
+from crossfade.store import Store, Target, Turn
+from crossfade.testing.fake_router import FakeProxy, FakeRouter
+from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
+from crossfade.traffic.port import Slot
+
+BUCKET = 10.0
+DAY = 86_400.0
+GOALS = {"busy": 0.5, "cpu_ms": 1.0, "command_p50_ms": 50.0, "command_p99_ms": 500.0}
+Row = dict[str, Any]
+
+
+# -- the world, in memory ---------------------------------------------------------------------------------
+
+
+class SteadySource:
+    """A metric source that always has the next buckets of a healthy service of 100 requests/s."""
+
+    async def read(
+        self,
+        since: float,
+        *,
+        now: float,
+        warm_from: float | None = None,  # noqa: ARG002 - a source's signature
+        until: float | None = None,
+    ) -> Reading:
+        """All whole buckets from `since` to `now`, or to the change of weight at `until`."""
+        end = now if until is None else min(now, until)
+        samples, at = [], since
+        while at + BUCKET <= end:
+            samples.append(Sample(at, BUCKET, ArmSample(950, 0), ArmSample(50, 0)))
+            at += BUCKET
+        return Reading(tuple(samples), now, max(at, end) if until is not None else at)
+
+
+class MemorySites:
+    """A site for each component; `hold` names a file that keeps instances from starting while it is there."""
+
+    def __init__(self, clock: Clock, hold: Path | None = None) -> None:
+        self._clock = clock
+        self._hold = hold
+        self._sites: dict[str, Site] = {}
+
+    def site(self, deployment: Deployment) -> Site:
+        """The site, with the trusted version running in blue."""
+        if deployment.component not in self._sites:
+            machine = FakeMachine(self._clock)
+            machine.launch("blue", Release("1.0.0", deployment.workload), 0, "api-blue-0")
+            runtime = HeldRuntime(machine, self._hold) if self._hold else FakeRuntime(machine)
+            self._sites[deployment.component] = Site(runtime, FakeRouter(FakeProxy(self._clock)), "127.0.0.1:0")
+        return self._sites[deployment.component]
+
+    def source(self, _deployment: Deployment, _site: Site, _rollout: Rollout) -> Source:
+        """Counts without end."""
+        return SteadySource()
+
+
+class HeldRuntime(FakeRuntime):
+    """A runtime whose starts take as long as a file is there."""
+
+    def __init__(self, machine: FakeMachine, hold: Path) -> None:
+        super().__init__(machine)
+        self._hold = hold
+
+    async def start(self, slot: Slot, release: Release, count: int) -> None:
+        """Say that it has begun, and wait."""
+        self._hold.with_suffix(".begun").touch()
+        while self._hold.exists():  # noqa: ASYNC110 - another process takes it away
+            await asyncio.sleep(0.005)
+        await super().start(slot, release, count)
+
+
+def deployment_of(component: str, strategy: Canary) -> Deployment:
+    return Deployment(
+        project="shop",
+        component=component,
+        environment="production",
+        root="/srv/shop",
+        state=tempfile.gettempdir(),
+        workload=Component(command=("serve",)),
+        instances=1,
+        settings=Environment(strategy=strategy, judge=Judge(bucket=BUCKET, warmup=0)),
+    )
+
+
+LONG_WATCH = Canary(steps=(Stage(weight=500, watch=100 * DAY), Stage(weight=5000)))
+
+
+async def at_five_percent(sites: MemorySites, deployment: Deployment, rollout_id: str, now: float) -> Rollout:
+    """A rollout that was brought to its first watch, without a store."""
+    strategy = deployment.settings.strategy
+    plan = compile_plan(strategy, deployment.component, "production", "1.1.0", previous="1.0.0")
+    rollout = begin(rollout_id, plan, Terms.of(deployment), slot="green", fence=0, salt=7, now=now)
+    site, outcomes = sites.site(deployment), dict[str, Outcome]()
+    while rollout.current is None or rollout.current.kind != "watch":
+        observed = Observed(await site.runtime.observe(), await site.router.observe(), outcomes=outcomes)
+        decision = decide(rollout, observed, now)
+        for action in decision.actions:
+            outcomes[action.id] = await carry_out(action, site, deployment, lambda _: deployment.workload)
+        rollout = decision.rollout
+    return rollout
+
+
+def trust(store: Store, deployment: Deployment) -> None:
+    """Make 1.0.0 the trusted version, as a finished first rollout does."""
+    plan = compile_plan(LONG_WATCH, deployment.component, "production", "1.0.0", previous=None)
+    rollout_id = f"first-{deployment.component}"
+    first = begin(rollout_id, plan, Terms.of(deployment), slot="blue", fence=0, salt=1, now=store.now())
+    store.create(first, deployment, "benchmark")
+    claims = [claim for claim in store.claim("benchmark", limit=10, lease=5) if claim.rollout.id == rollout_id]
+    done = replace(first, status="done", finished_at=store.now())
+    target = Target(deployment.component, "production", "1.0.0", "blue")
+    store.write([Turn(done, claims[0].lease_fence, store.now(), target=target)])
+
+
+# -- under load -------------------------------------------------------------------------------------------
+
+
+async def serve(url: str, count: int, hold: Path | None) -> None:
+    """A worker's process: create `count` rollouts (0: those that are there), then work, answering on stdin."""
+    sites = MemorySites(SystemClock(), hold)
+    store = Store.open(url)
+    for number in range(count):
+        deployment = deployment_of(f"c{number}", LONG_WATCH)
+        trust(store, deployment)
+        store.create(await at_five_percent(sites, deployment, f"ro_{number}", store.now()), deployment, "benchmark")
+    store.close()
+    written = 0
+    write = Store.write
+
+    def counted(self: Store, turns: list[Turn]) -> frozenset[str]:
+        nonlocal written
+        done = write(self, turns)
+        written += len(done)
+        return done
+
+    Store.write = counted  # type: ignore[assignment,method-assign]  # the benchmark counts looks
+    worker = Worker(Path(tempfile.gettempdir()), url, name=f"bench-{os.getpid()}", sites=sites)
+    loop = asyncio.get_running_loop()
+
+    def answer() -> None:
+        line = sys.stdin.readline()
+        if line:
+            print(json.dumps({"written": written, "cpu": time.process_time(), "at": time.monotonic()}), flush=True)
+        else:
+            worker.stop()
+
+    loop.add_reader(sys.stdin, answer)
+    print("ready", flush=True)
+    await worker.run()
+
+
+class Served:
+    """A worker's process, and questions to it."""
+
+    def __init__(self, url: str, count: int, hold: Path | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--serve", url, str(count), str(hold or "")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if self.process.stdin is None or self.process.stdout is None:
+            raise RuntimeError
+        self._questions, self._answers = self.process.stdin, self.process.stdout
+        self._line()
+
+    def ask(self) -> dict[str, float]:
+        """How many looks were written, and the CPU seconds used so far."""
+        self._questions.write("?\n")
+        self._questions.flush()
+        answer: dict[str, float] = json.loads(self._line())
+        return answer
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self) -> None:
+        """Let it end by itself."""
+        self.process.communicate(timeout=60)
+
+    def _line(self) -> str:
+        line = self._answers.readline()
+        if not line:
+            message = "the worker's process has ended"
+            raise RuntimeError(message)
+        return line
+
+
+def ask_and_wait(store: Store, rollout_id: str, verb: Any) -> float:
+    """Seconds until the answer to a command can be read."""
+    after, begun = store.head().count, time.perf_counter()
+    command = store.command(rollout_id, verb, "benchmark")
+    while True:
+        for row in store.events(after=after, rollout=rollout_id):
+            if row.kind.startswith("command.") and row.kind != "command.asked" and row.data["serial"] == command.serial:
+                return time.perf_counter() - begun
+        store.wait_for_events(store.head().count, 0.05)
+
+
+def load(database: str, url: str, count: int, seconds: float) -> Row:
+    """One worker and `count` rollouts."""
+    served = Served(url, count)
+    store = Store.open(url)
+    while (begun := served.ask())["written"] == 0:
+        time.sleep(0.02)
+    while (now := served.ask())["written"] < count:
+        time.sleep(0.02)
+    first = (now["written"] - begun["written"]) / (now["at"] - begun["at"]) if now["at"] > begun["at"] else None
+    time.sleep(BUCKET)
+    before = served.ask()
+    latencies: list[float] = []
+    end, number = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        rollout = f"ro_{number * 7919 % count}"
+        latencies.append(ask_and_wait(store, rollout, "pause"))
+        latencies.append(ask_and_wait(store, rollout, "resume"))
+        number += 1
+        time.sleep(0.2)
+    after = served.ask()
+    served.end()
+    if not store.verify_audit().sound:
+        message = "the record does not verify"
+        raise RuntimeError(message)
+    store.close()
+    looks, cpu = after["written"] - before["written"], after["cpu"] - before["cpu"]
+    return {
+        "what": "load",
+        "database": database,
+        "rollouts": count,
+        "first_look_per_s": first,
+        "looks_per_s": looks / (after["at"] - before["at"]),
+        "busy": cpu / (after["at"] - before["at"]),
+        "cpu_ms": cpu / looks * 1000,
+        "command_p50_ms": statistics.median(latencies) * 1000,
+        "command_p99_ms": statistics.quantiles(latencies, n=100)[98] * 1000,
+        "commands": len(latencies),
+    }
+
+
+# -- failover ---------------------------------------------------------------------------------------------
+
+
+def failover(database: str, url: str) -> Row:
+    """Kill a worker in the middle of starting instances; how long until it has been done all the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        hold = Path(folder) / "hold"
+        hold.touch()
+        store = Store.open(url)
+        deployment = deployment_of("api", LONG_WATCH)
+        trust(store, deployment)
+        first = Served(url, 0, hold)
+        second = Served(url, 0, hold) if database == "postgres" else None
+        plan = compile_plan(LONG_WATCH, "api", "production", "1.1.0", previous="1.0.0")
+        rollout = begin("ro", plan, Terms.of(deployment), slot="green", fence=0, salt=7, now=store.now())
+        begun = hold.with_suffix(".begun")
+        store.create(rollout, deployment, "benchmark")
+        _until(begun.exists)
+        killed = first if second is None or _owner(store) in ("crossfade", _executor(store, first)) else second
+        at = time.perf_counter()
+        killed.kill()
+        hold.unlink()
+        survivor = second if killed is first else first
+        if survivor is None:
+            survivor = Served(url, 0, hold)
+        _until(lambda: any(row.kind == "action.done" for row in store.events(rollout="ro")))
+        acted = time.perf_counter() - at
+        ask_and_wait(store, "ro", "pause")
+        both = time.perf_counter() - at
+        survivor.end()
+        store.close()
+    name = "another worker" if second is not None else "the same, restarted"
+    return {"what": "failover", "database": database, "by": name, "action_s": acted, "command_s": both}
+
+
+def _executor(store: Store, served: Served) -> str:
+    return next(row.executor for row in store.workers() if f"-{served.process.pid}-" in row.worker)
+
+
+def _owner(store: Store) -> str:
+    """Which executor has the action."""
+    from dbos import DBOSClient  # noqa: PLC0415 - slow to import
+
+    client = DBOSClient(system_database_url=store.url)
+    found = client.list_workflows(status="PENDING", load_input=False, load_output=False)
+    client.destroy()
+    return str(found[0].executor_id)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 120
+    while not condition():
+        if time.monotonic() > give_up:
+            message = "it never came true"
+            raise TimeoutError(message)
+        time.sleep(0.005)
+
+
+# -- a day in no time -------------------------------------------------------------------------------------
+
+
+def day_strategy() -> Canary:
+    """Stages that take a day in all."""
+    stages = tuple(Stage(weight=weight, watch=DAY / 4) for weight in (500, 2500, 5000))
+    return Canary(steps=stages, final_watch=DAY / 4)
+
+
+async def day_of_deciding() -> Row:
+    """24 hours through `decide` alone, the world in memory."""
+    clock = VirtualClock(at=1_000_000.0)
+    sites, deployment = MemorySites(clock), deployment_of("api", day_strategy())
+    site = sites.site(deployment)
+    rollout = await at_five_percent(sites, deployment, "ro", clock.now())
+    observer = Observer(sites, deployment, rollout, ())
+    outcomes: dict[str, Outcome] = {}
+    looks, begun, spent = 0, clock.now(), 0.0
+    while not rollout.finished:
+        commands = _asked(rollout, clock.now() - begun)
+        observed, _ = await observer.look(rollout, clock.now(), commands=commands, outcomes=outcomes)
+        start = time.perf_counter()
+        decision = decide(rollout, observed, clock.now())
+        spent += time.perf_counter() - start
+        for action in decision.actions:
+            outcomes[action.id] = await carry_out(action, site, deployment, lambda _: deployment.workload)
+        rollout, looks = decision.rollout, looks + 1
+        clock.advance(max(decision.wake_at - clock.now(), 0.01))
+    days = (clock.now() - begun) / DAY
+    return {
+        "what": "virtual",
+        "part": "decide",
+        "status": rollout.status,
+        "days": days,
+        "looks": looks,
+        "real_s": spent,
+    }
+
+
+async def day_of_everything() -> Row:
+    """24 hours through store, judge, decide and runner, on SQLite with a virtual clock."""
+    clock = VirtualClock(at=1_000_000.0)
+    sites, deployment = MemorySites(clock), deployment_of("api", day_strategy())
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(f"sqlite:///{folder}/state.db", clock=clock)
+        trust(store, deployment)
+        rollout = await at_five_percent(sites, deployment, "ro", clock.now())
+        store.create(rollout, deployment, "benchmark")
+
+        async def act(action: Action) -> Outcome:
+            return await carry_out(action, sites.site(deployment), deployment, lambda _: deployment.workload)
+
+        runner, observer = InlineRunner(store, act), Observer(sites, deployment, rollout, ())
+        begun, looks, start = clock.now(), 0, time.perf_counter()
+        while not rollout.finished:
+            for command in _asked(rollout, clock.now() - begun):
+                store.command("ro", command.verb, command.actor)
+            wake_at = clock.now()
+            for claim in store.claim("w", limit=1, lease=5):
+                observed, samples = await observer.look(
+                    claim.rollout, claim.at, commands=claim.commands, outcomes=claim.outcomes
+                )
+                decision = decide(claim.rollout, observed, claim.at)
+                turn = Turn(decision.rollout, claim.lease_fence, decision.wake_at, decision.actions, decision.events)
+                store.write([replace(turn, samples=samples)])
+                await runner.submit(decision.actions)
+                rollout, looks, wake_at = decision.rollout, looks + 1, decision.wake_at
+            clock.advance(max(wake_at - clock.now(), 0.01))
+        real = time.perf_counter() - start
+        store.close()
+    days = (clock.now() - begun) / DAY
+    return {"what": "virtual", "part": "engine", "status": rollout.status, "days": days, "looks": looks, "real_s": real}
+
+
+def _asked(rollout: Rollout, elapsed: float) -> tuple[Command, ...]:
+    """A pause after six hours, and its end an hour later."""
+    if elapsed >= DAY / 4 and rollout.commands == 0:
+        return (Command(1, "pause", "ada"),)
+    if elapsed >= DAY / 4 + 3600 and rollout.commands == 1:
+        return (Command(2, "resume", "ada"),)
+    return ()
+
+
+# -- all of it --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def addresses(database: str) -> Iterator[Callable[[], str]]:
+    """Hands out empty databases."""
+    with tempfile.TemporaryDirectory() as folder:
+        if database == "sqlite":
+            number = iter(range(1000))
+            yield lambda: f"sqlite:///{folder}/{next(number)}.db"
+            return
+        from real_postgres import PostgresServer  # noqa: PLC0415 - only where it is asked for
+
+        server = PostgresServer()
+        server.start()
+        try:
+            yield lambda: server.url(server.create_database())
+        finally:
+            server.close()
+
+
+def rows(databases: list[str], counts: list[int], seconds: float) -> Iterator[Row]:
+    for database in databases:
+        with addresses(database) as fresh:
+            for count in counts:
+                yield load(database, fresh(), count, seconds)
+            yield failover(database, fresh())
+    yield asyncio.run(day_of_deciding())
+    yield asyncio.run(day_of_everything())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rollouts", default="100,1000,5000")
+    parser.add_argument("--databases", default="sqlite,postgres")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--serve", nargs=3, metavar=("URL", "COUNT", "HOLD"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        url, count, hold = arguments.serve
+        asyncio.run(serve(url, int(count), Path(hold) if hold else None))
+        return
+    counts = [int(each) for each in arguments.rollouts.split(",") if each]
+    found = []
+    for row in rows([each for each in arguments.databases.split(",") if each], counts, arguments.seconds):
+        found.append(row)
+        if not arguments.json:
+            print("  ".join(f"{name}={_cell(value)}" for name, value in row.items()), flush=True)
+    if arguments.json:
+        print(json.dumps({"rows": found, "goals": _goals(found)}))
+    else:
+        for goal in _goals(found):
+            print("  ".join(_cell(value) for value in goal.values()))
+
+
+def _goals(found: list[Row]) -> list[Row]:
+    """What the rows are held to."""
+    checks = [
+        (f"{row['database']}, {row['rollouts']} rollouts: {name}", row[name], goal)
+        for row in found
+        if row["what"] == "load"
+        for name, goal in GOALS.items()
+    ]
+    limits = {"postgres": 6.0, "sqlite": 3.0}
+    checks += [
+        (f"{row['database']}: failover, s", row["action_s"], limits[row["database"]])
+        for row in found
+        if row["what"] == "failover"
+    ]
+    checks += [
+        (f"24 h of {row['part']}, s", row["real_s"], 0.5)
+        for row in found
+        if row["what"] == "virtual" and row["part"] == "decide"
+    ]
+    return [{"goal": name, "asked": goal, "measured": got, "met": got <= goal} for name, got, goal in checks]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
