@@ -51,8 +51,8 @@ def status(
 
 
 def _status(place: Place, control: Control, targets: list[tuple[str, str]], *, whole: bool) -> int:
-    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.fresh import refresh  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import Standing, grid, tree  # noqa: PLC0415 - heavy
 
     now, watched = time.time(), control.has_worker()
@@ -83,7 +83,7 @@ def _status(place: Place, control: Control, targets: list[tuple[str, str]], *, w
 
 
 def _status_of_rollout(place: Place, control: Control, view: View) -> int:
-    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import tree  # noqa: PLC0415 - heavy
 
     now = time.time()
@@ -96,8 +96,8 @@ def _status_of_rollout(place: Place, control: Control, view: View) -> int:
 
 def _watch(place: Place, control: Control, view: View) -> int:
     from crossfade.cli.attend import Attendance, verdict  # noqa: PLC0415 - heavy
-    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.ending import tell_ending  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
 
     rows = control.events(rollout=view.rollout.id, limit=_WHOLE)
     after = rows[-1].sequence if rows else 0
@@ -166,7 +166,7 @@ def _blockers(
 
 
 def _why_document(place: Place, target: tuple[str, str], blockers: list[str], view: View | None) -> None:
-    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
 
     rollout = rollout_object(view, time.time()) if view is not None else None
     place.printer.document({"component": target[0], "environment": target[1], "blockers": blockers, "rollout": rollout})
@@ -182,7 +182,7 @@ def history(
     limit: Annotated[int, typer.Option("--limit", help="The newest so many.", min=1, max=100_000)] = 20,
 ) -> int:
     """List rollouts, or tell one from its first to its last moment."""
-    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.record import history_table  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
@@ -200,7 +200,7 @@ def history(
 
 
 def _record(place: Place, control: Control, view: View) -> int:
-    from crossfade.cli.documents import event_object, rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import event_object, rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.record import exposed_seconds, record  # noqa: PLC0415 - heavy
 
     rows, now = control.events(rollout=view.rollout.id, limit=_WHOLE), time.time()
@@ -230,7 +230,7 @@ def events(
     With --json each entry is one JSON object on a line of its own, with the hash that ties it to the
     one before.
     """
-    from crossfade.cli.documents import event_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import event_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.record import event_line  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)

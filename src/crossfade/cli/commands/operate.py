@@ -66,7 +66,7 @@ async def _work(place: Place, control: Control, name: str | None) -> None:
 
 async def _tell(place: Place, control: Control) -> None:
     """Print what is recorded from now on, a calm line for each entry."""
-    from crossfade.cli.documents import event_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import event_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.record import event_line  # noqa: PLC0415 - heavy
 
     after = (await asyncio.to_thread(control.verify_audit)).head.count

@@ -22,7 +22,7 @@ def plan(ctx: typer.Context, release: Release, environment: EnvironmentArgument 
 
     The plan is made from what runs in the environment now, exactly as `deploy` would make it.
     """
-    from crossfade.cli.documents import plan_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import plan_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.plan import plan_view  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
@@ -121,7 +121,7 @@ def _carry_out(place: Place, control: Control, view: View, made: Plan, *, fresh:
 def _document(place: Place, control: Control, view: View, made: Plan) -> None:
     if not place.printer.as_json:
         return
-    from crossfade.cli.documents import plan_object, rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import plan_object, rollout_object  # noqa: PLC0415 - heavy
 
     document: dict[str, Any] = {
         "plan": plan_object(made, view.deployment.settings.judge),

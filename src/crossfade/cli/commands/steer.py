@@ -182,8 +182,8 @@ def _newest(control: Control, rollout_id: str) -> int:
 
 def _ended(place: Place, control: Control, ending: object, view: View, *, verb: str, done: bool) -> int:
     from crossfade.cli.attend import Ending  # noqa: PLC0415 - heavy
-    from crossfade.cli.documents import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.ending import tell_ending  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import one_line_standing  # noqa: PLC0415 - heavy
 
     left = ending is Ending.LEFT

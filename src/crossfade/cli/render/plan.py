@@ -54,17 +54,18 @@ def _limit(step: Step, deployment: Deployment) -> str:
 
 
 def _takes(plan: Plan) -> str:
+    """Say how long it takes: what starting and draining need comes on top, and a person's time."""
     meant = sum(step.seconds for step in plan.steps)
-    parts = (
-        [format_duration(meant)]
-        if plan.shortest >= meant
-        else [f"{format_duration(plan.shortest)} when it is proven early, {format_duration(meant)} otherwise"]
-    )
+    parts = []
+    if meant:
+        early = f"{format_duration(plan.shortest)} when it is proven early, " if plan.shortest < meant else ""
+        parts.append(f"{early}{format_duration(meant)}{' otherwise' if early else ''}")
     if plan.longest > meant:
         parts.append(f"{format_duration(plan.longest)} at the longest, when evidence is missing")
+    parts.append("starting and draining on top" if meant else "as long as starting and draining")
     if any(step.kind == "await" for step in plan.steps):
         parts.append("and as long as a person takes")
-    return "; ".join(parts) + ("" if meant else ", and starting and draining")
+    return "; ".join(parts)
 
 
 def _worst_cases(exposures: tuple[Exposure, ...]) -> list[tuple[str, str]]:

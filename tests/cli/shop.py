@@ -1,0 +1,95 @@
+"""A shop to release by commands, and what it leaves running ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossfade.config.load import load, resolve
+from crossfade.engine.site import RealSites
+
+_FILE = """\
+project: shop
+components:
+  api:
+    command: [{python}, -m, crossfade.demo.app, --port, "{{port}}", --version, "{{version}}"]
+    environment: {{API_TOKEN: hunter2}}
+    ready: {{deadline: 20s}}
+    drain: {{timeout: 2s, grace: 2s}}
+    version_proof: {{path: /, header: X-App-Version}}
+environments:
+  production:
+    router: {{kind: caddy, listen: "127.0.0.1:{port}"}}
+    strategy:
+      kind: canary
+      steps: [{{weight: 10%, watch: 0s, pause: true}}]
+      watch: 60s
+      final_watch: 0s
+      hold: 0s
+    judge: {{enabled: false}}
+"""
+DEADLINE = 90
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict:
+        return json.loads(self.out)
+
+
+class Shop:
+    """A folder with a crossfade.yaml, and the command line in it."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.address = f"127.0.0.1:{port}"
+        self.file.write_text(_FILE.format(python=sys.executable, port=port))
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "crossfade.yaml"
+
+    def run(self, *arguments: str, **variables: str) -> Ran:
+        process = self.start(*arguments, **variables)
+        out, err = process.communicate(timeout=DEADLINE)
+        assert "Traceback" not in out + err, out + err
+        return Ran(process.returncode, out, err)
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "crossfade.cli.main", *arguments],
+            cwd=self.folder,
+            env={**_calm(), "CROSSFADE_ACTOR": "ada", **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self) -> None:
+        self.file.write_text(_FILE.format(python=sys.executable, port=self.address.rpartition(":")[2]))
+        if (self.folder / ".crossfade").is_dir():
+            asyncio.run(self._end())
+
+    async def _end(self) -> None:
+        site = RealSites().site(resolve(load(self.file), "api", "production"))
+        for slot in ("blue", "green"):
+            await site.runtime.stop(slot)
+        await site.router.close()
+
+
+def _calm() -> dict[str, str]:
+    away = ("DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CROSSFADE_")
+    return {key: value for key, value in os.environ.items() if not key.startswith(away)}
