@@ -73,6 +73,19 @@ class Head:
     def __str__(self) -> str:
         return f"{self.count}:{self.hash}"
 
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """A head as it is printed; ValueError says what is expected.
+
+        >>> Head.parse(f"12:{GENESIS}") == Head(12, GENESIS)
+        True
+        """
+        count, _, ending = text.strip().partition(":")
+        if not count.isdecimal() or len(ending) != len(GENESIS) or set(ending) - set("0123456789abcdef"):
+            message = f"{text!r} is not a head: write COUNT:HASH, as 'crossfade audit verify' prints it"
+            raise ValueError(message)
+        return cls(int(count), ending)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
