@@ -14,12 +14,18 @@ def ours(name: str | None, kind: str, _parents: Any) -> bool:
     return kind != "table" or name in metadata.tables
 
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    include_name=ours,
-    version_table="crossfade_schema",
-    transactional_ddl=True,
-    transaction_per_migration=False,
-)
-context.run_migrations()
+def run() -> None:
+    """Run what Alembic was asked to."""
+    context.configure(
+        connection=context.config.attributes["connection"],
+        target_metadata=metadata,
+        include_name=ours,
+        version_table="crossfade_schema",
+        transactional_ddl=True,
+        transaction_per_migration=False,
+    )
+    context.run_migrations()
+
+
+if hasattr(context, "config"):  # else it is only read, by a tool that reads all modules
+    run()
