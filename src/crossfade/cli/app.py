@@ -127,14 +127,20 @@ _HELP = """Takes a release to 100 % of the traffic, and back again by itself whe
 A first look: `crossfade demo`. At night: `crossfade status`, `crossfade why`, `crossfade abort`."""
 
 
-def _root(
-    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True)] = False,  # noqa: FBT002 - an option
-) -> None:
-    if version:
+def _tell_version(value: bool) -> None:  # noqa: FBT001 - the option's value
+    if value:
         from crossfade import __version__  # noqa: PLC0415 - only here
 
         typer.echo(f"crossfade {__version__}")
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    del version  # told by its callback
 
 
 def _keep(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:

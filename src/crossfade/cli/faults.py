@@ -87,7 +87,7 @@ def _suggestion(error: Any, context: Any) -> str:
     from crossfade.config.faults import nearest  # noqa: PLC0415 - only for an error
 
     if options := getattr(error, "possibilities", None):
-        return f"did you mean {' or '.join(f'`{option}`' for option in sorted(options))}?"
+        return f"did you mean `{nearest(error.option_name, options) or options[0]}`?"
     command = error.message.partition("No such command '")[2].partition("'")[0]
     known = getattr(context.command, "commands", ENTRIES) if context is not None else ENTRIES
     match = nearest(command, known) if command else None
