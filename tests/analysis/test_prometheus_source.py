@@ -109,7 +109,7 @@ def prometheus(require, exporter, tmp_path):
         process.wait(timeout=30)
 
 
-def source(url, client, **more):
+def source(url, client, windows=None, **more):
     settings = {**SELECTORS, "url": url, "stale_after": 60.0, **more}
     return PrometheusSource(
         PrometheusMetrics(**settings),
@@ -117,6 +117,7 @@ def source(url, client, **more):
         versions={"stable": "stable", "canary": "canary"},
         names={"component": "web", "environment": "test"},
         bucket=1.0,
+        windows=windows,
         environ={"TOKEN": "s3cret"},
     )
 
@@ -195,11 +196,61 @@ async def test_unknown_series_and_a_stale_one_are_blind(prometheus, exporter):
         exporter.text = ""  # the target goes on answering, the counters are gone
 
         async def stale():
-            return (
-                await source(prometheus, client, stale_after=2.0).read(time.time() - 1, now=time.time())
-            ).newest_at is None
+            now = time.time()
+            reading = await source(prometheus, client, stale_after=2.0).read(now - 1, now=now)
+            return (now, reading) if reading.detail.startswith("nothing newer") else None
 
-        assert await until(stale)
+        now, reading = await until(stale)
+        assert now - reading.newest_at > reading.patience == 2.0
+        assert reading.detail == 'nothing newer for web_requests_total{version="stable"}'
+
+
+@pytest.mark.real
+async def test_named_metrics_are_one_value_each_and_fail_alone(prometheus, exporter):
+    """A selector, an expression, one that is shared, and every way not to be a value."""
+    exporter.show(stable=(1000, 4), canary=(40, 5))
+    named = {
+        "plain": 'web_errors_total{version="{version}"}',
+        "share": 'sum(web_errors_total{version="{arm}"}) / sum(web_requests_total{version="{arm}"})',
+        "shared": "sum(web_requests_total)",
+        "several": "web_requests_total",
+        "nobody": 'nobody{version="{version}"}',
+        "broken": "sum(",
+        "undefined": "sum(web_errors_total) * 0 / 0",
+        "unasked": "up",
+    }
+    windows = dict.fromkeys(set(named) - {"unasked"}, 5.0)
+    async with httpx.AsyncClient() as client:
+        metrics = source(prometheus, client, windows=windows, named=named)
+
+        async def known():
+            reading = await metrics.read(time.time() - 2, now=time.time())
+            return reading if len(reading.named) == 6 and reading.newest_at else None
+
+        reading = await until(known)
+    newest = {f"{arm} {name}": points[-1][1] for (arm, name), points in reading.named.items()}
+    assert newest == {
+        "stable plain": 4.0,
+        "canary plain": 5.0,
+        "stable share": 0.004,
+        "canary share": 0.125,
+        "stable shared": 1040.0,
+        "canary shared": 1040.0,
+    }
+    assert all(time.time() - 10 < at <= time.time() for points in reading.named.values() for at, _ in points)
+    assert {name for _, name in reading.unknown} == {"several", "nobody", "broken", "undefined"}
+    assert reading.unknown["canary", "several"].startswith("2 series are not one value")
+    assert reading.unknown["canary", "nobody"] == 'Prometheus has no value for nobody{version="canary"}'
+    assert "400" in reading.unknown["stable", "broken"]
+
+
+async def test_named_metrics_of_a_server_that_is_away_are_unknown_with_the_reason(exporter):
+    exporter.api = (503, b'{"status": "error", "error": "starting"}', 0.0)
+    async with httpx.AsyncClient() as client:
+        away = source(f"http://{exporter.address}", client, windows={"cpu": 60.0}, named={"cpu": "cpu"})
+        reading = await away.read(100.0, now=160.0)
+    assert reading.named == {}
+    assert reading.unknown == {(arm, "cpu"): "Prometheus answered 503: starting: cpu" for arm in ("stable", "canary")}
 
 
 @pytest.mark.parametrize(
