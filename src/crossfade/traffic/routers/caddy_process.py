@@ -44,10 +44,10 @@ class ManagedCaddy:
     def socket(self) -> Path:
         """Its admin socket; in the temporary folder when the path here would be too long for a socket."""
         here = self.folder / "admin.sock"
-        if len(str(here)) <= LONGEST_SOCKET:
-            return here
         digest = hashlib.sha256(str(here).encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"crossfade-{os.getuid()}-{digest}" / "admin.sock"
+        name = f"crossfade-{os.getuid()}-{digest}/admin.sock"
+        choices = (here, Path(tempfile.gettempdir()) / name, Path("/tmp") / name)  # noqa: S108 - a folder of our own in it
+        return next((path for path in choices if len(str(path)) <= LONGEST_SOCKET), choices[-1])
 
     @property
     def admin(self) -> CaddyAdmin:
