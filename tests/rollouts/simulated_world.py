@@ -55,6 +55,8 @@ class World:
     """Actions are carried out at once; otherwise they wait in `late`."""
     failing: str = ""
     """Error of every action that is carried out now."""
+    proof: str = ""
+    """The only version that can prove itself through the router, where one is named."""
     counted_behind: float = 0.0
     """By how many seconds the counts lag."""
     late: list[Action] = field(default_factory=list)
@@ -120,6 +122,8 @@ class World:
             return Outcome(ok=False, error="an older decision")
         self.fence, self.routes = action.fence, action.routes
         self.served.append((self.now, action.routes.green))
+        if self.proof and action.proves not in ("", self.proof):
+            return Outcome(ok=False, error="the wrong version answers", retry=False)
         return Outcome(ok=True)
 
     # -- time -----------------------------------------------------------------------------------------

@@ -99,8 +99,9 @@ def test_no_finding_at_all_is_missing_data():
 def test_an_adaptive_stage_ends_with_the_proof_but_not_before_its_shortest_time():
     w = world(canary(adaptive=True, min_watch=30.0), finding=finding("pass", "proven"))
     w.run()
-    times = [at for at, _ in w.served]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    first = {share: at for at, share in reversed(w.served)}
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sorted(first.values()))]
+    assert len(gaps) == 3
     assert all(30 <= gap < 60 for gap in gaps)
 
 
@@ -320,6 +321,56 @@ def test_traffic_returns_only_as_far_as_the_old_version_can_carry():
     w.run()
     assert w.weight == 0
     assert w.rollout.status == "rolled-back"
+
+
+def test_a_small_share_returns_at_once_whatever_the_old_version_lost():
+    """What is left of it carries 95 % already: 5 % more is less harm than the bad version."""
+    w = world()
+    while w.weight < 500:
+        w.now = w.tick().wake_at
+    w.set_state("blue", 0, "gone")
+    w.becomes = "starting"
+    w.finding = BROKEN
+    w.tick()
+    assert w.weight == 0
+
+
+def test_instances_that_are_gone_with_their_supervisors_are_started_again():
+    """As after a restart of the machine: one of each version here."""
+    w = world()
+    while w.weight < 2500:
+        w.now = w.tick().wake_at
+    w.set_state("blue", 0, "gone")
+    w.set_state("green", 1, "gone")
+    w.run(seconds=20)
+    assert [i.state for slot in ("blue", "green") for i in w.instances[slot]] == ["ready"] * 4
+    assert w.rollout.status == "running"
+
+
+def test_a_rollback_does_not_end_without_the_old_version():
+    """Everything is gone: the new version is taken back, and the old one is there again before the end."""
+    w = world()
+    while w.weight < 2500:
+        w.now = w.tick().wake_at
+    for slot in ("blue", "green"):
+        for index in (0, 1):
+            w.set_state(slot, index, "gone")
+    w.run()
+    assert w.rollout.status == "rolled-back"
+    assert [i.state for i in w.instances["blue"]] == ["ready", "ready"]
+    assert w.routes.upstreams["blue"] == tuple(i.address for i in w.instances["blue"])
+    assert w.instances["green"] == []
+
+
+def test_an_old_version_that_cannot_prove_itself_does_not_keep_the_rollback_from_its_end():
+    """The proof was asked for since the new version only, say."""
+    w = world(proof="1.1.0")
+    while w.weight < 500:
+        w.now = w.tick().wake_at
+    w.finding = BROKEN
+    w.run()
+    assert w.rollout.status == "rolled-back"
+    assert w.weight == 0
 
 
 def test_a_dead_new_version_keeps_nothing_whatever_the_old_one_can_carry():

@@ -36,7 +36,7 @@ async def carry_out(action: Action, site: Site, deployment: Deployment, workload
             case "stop":
                 await site.runtime.stop(action.slot)
             case "route":
-                await _route(action, site, deployment)
+                await _route(action, site, deployment, workload_of)
             case "smoke":
                 await _smoke(action, site, deployment)
     except StaleFenceError as error:
@@ -62,7 +62,7 @@ def _workload(version: str, deployment: Deployment, workload_of: WorkloadOf) -> 
 # -- traffic ----------------------------------------------------------------------------------------------
 
 
-async def _route(action: Action, site: Site, deployment: Deployment) -> None:
+async def _route(action: Action, site: Site, deployment: Deployment, workload_of: WorkloadOf) -> None:
     """Apply, then ask the data plane: an acknowledgement is never believed."""
     if action.routes is None:
         raise CrossfadeError("engine.no-routes", f"the action {action.id} has no routes")
@@ -78,8 +78,9 @@ async def _route(action: Action, site: Site, deployment: Deployment) -> None:
             where=site.address,
             next="look at the router's log; the routes are applied again",
         )
-    proof = deployment.workload.version_proof
-    if action.proves and proof is not None:
+    known = workload_of(action.proves) if action.proves else None
+    proof = known.version_proof if known is not None else None
+    if proof is not None:
         await _prove(action.proves, proof, site, header=deployment.settings.router.override_header, action=action)
 
 
@@ -88,14 +89,22 @@ async def _prove(version: str, proof: VersionProof, site: Site, *, header: str, 
     routes = action.routes
     stable = routes is not None and routes.stable != action.slot
     wanted = "always" if routes is not None and stable and routes.weight(action.slot) > 0 else "never"
-    async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT, trust_env=False) as client:
-        answer = await client.get(f"http://{site.address}{proof.path}", headers={header: wanted})
+    where = f"http://{site.address}{proof.path}"
+    try:
+        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT, trust_env=False) as client:
+            answer = await client.get(where, headers={header: wanted})
+    except httpx.HTTPError as error:
+        what = f"through the router nobody proves the version: {type(error).__name__}"
+        raise UnreachableError("rollout.no-proof", what, where=where) from error
     found = answer.headers.get(proof.header) if proof.header else _field(answer, proof.field or "")
+    if found is None and answer.is_server_error:  # an instance that is just ending proves nothing, either way
+        what = f"through the router the version's proof was answered {answer.status_code}"
+        raise UnreachableError("rollout.no-proof", what, where=where)
     if found != version:
         raise BadInputError(
             "rollout.wrong-version",
             f"through the router answers version {found or 'nothing'}, not {version}",
-            where=f"http://{site.address}{proof.path}",
+            where=where,
             next="check what was built, and version_proof in crossfade.yaml",
         )
 
@@ -116,6 +125,8 @@ def _field(answer: httpx.Response, path: str) -> str | None:
 async def _smoke(action: Action, site: Site, deployment: Deployment) -> None:
     """Every smoke test against every instance of the slot, directly."""
     addresses = [i.address for i in await site.runtime.observe() if i.slot == action.slot and i.address]
+    if not addresses:
+        raise BadInputError("rollout.smoke", f"no instance of {action.version} is there to be asked")
     async with httpx.AsyncClient(trust_env=False) as client:
         for address in addresses:
             for smoke in deployment.settings.strategy.smoke:

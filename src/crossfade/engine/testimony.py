@@ -1,11 +1,13 @@
 """What the metric source has told about one rollout, folded into the judge's finding.
 
-The testimony is a pure function of the rollout's stages and its samples, both of which are stored: after
-a crash `replay` gives the same judge as if nothing had happened.
+The testimony is a pure function of the rollout's stages and its samples, both of which are stored: a stage
+begins before the first sample that reaches into it, however late that sample came. So after a crash `hear`
+gives the same judge as if nothing had happened.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +44,11 @@ def open_testimony(plan: Plan, settings: Environment) -> Testimony:
     return Testimony(start(settings.judge, plan.stages, compared_for=max(sum(compared), 60.0)))
 
 
-def enter_stages(testimony: Testimony, plan: Plan, stages: Sequence[tuple[float, int]]) -> Testimony:
+Stages = Sequence[tuple[float, int]]
+"""When each stage began (seconds), and the new version's share in it (basis points)."""
+
+
+def enter_stages(testimony: Testimony, plan: Plan, stages: Stages) -> Testimony:
     """Begin the stages that have been entered since."""
     lengths = {step.share: step.seconds for step in plan.steps if step.kind == "watch"}
     for at, share in stages[testimony.stages :]:
@@ -51,17 +57,21 @@ def enter_stages(testimony: Testimony, plan: Plan, stages: Sequence[tuple[float,
     return testimony
 
 
-def hear(testimony: Testimony, samples: Iterable[Sample], settings: Environment) -> Testimony:
-    """Take in closed buckets, oldest first."""
+def hear(
+    testimony: Testimony, samples: Iterable[Sample], settings: Environment, plan: Plan, stages: Stages
+) -> Testimony:
+    """Take in closed buckets, oldest first, each in the stage that it belongs to."""
     longest = max([settings.judge.guard_window, *(rule.over for rule in settings.rules)])
     for sample in samples:
+        end = sample.at + sample.seconds
+        testimony = enter_stages(testimony, plan, _begun_before(end, stages))
         stage = testimony.judge.stage
         inside = sample.seconds if stage is not None and sample.at >= math.floor(stage.at) else 0.0
         window = (*testimony.window, sample)
         testimony = replace(
             testimony,
             judge=fold(testimony.judge, sample, settings.judge) if stage is not None else testimony.judge,
-            window=tuple(s for s in window if s.at >= sample.at + sample.seconds - longest),
+            window=tuple(s for s in window if s.at >= end - longest),
             watched=testimony.watched + inside,
             canary_requests=testimony.canary_requests + sample.canary.requests,
             canary_errors=testimony.canary_errors + sample.canary.errors,
@@ -71,16 +81,17 @@ def hear(testimony: Testimony, samples: Iterable[Sample], settings: Environment)
     return testimony
 
 
-def replay(
-    plan: Plan, settings: Environment, stages: Sequence[tuple[float, int]], samples: Sequence[Sample]
-) -> Testimony:
-    """The testimony as it was before a crash."""
-    testimony, heard = open_testimony(plan, settings), 0
-    for index, (at, _) in enumerate(stages):
-        before = [sample for sample in samples[heard:] if sample.at < math.floor(at)]
-        heard += len(before)
-        testimony = enter_stages(hear(testimony, before, settings), plan, stages[: index + 1])
-    return hear(testimony, samples[heard:], settings)
+def _begun_before(time: float, stages: Stages) -> Stages:
+    return tuple(itertools.takewhile(lambda stage: stage[0] < time, stages))
+
+
+def cuts(stages: Stages) -> tuple[float, ...]:
+    """Times that no bucket should span: the second in which the weight changes is a bucket of its own.
+
+    >>> cuts([(12.3, 500), (12.6, 500), (20.0, 2500)])
+    (12.0, 13.0, 20.0)
+    """
+    return tuple(sorted({float(edge) for at, _ in stages for edge in (math.floor(at), math.ceil(at))}))
 
 
 def conclude(

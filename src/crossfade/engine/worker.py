@@ -42,10 +42,19 @@ LEASE = 5.0
 _AT_ONCE = 256
 _PATIENCE = 2.0
 _FAULT_PAUSE = 5.0
+_SLOW = 1.0
+"""Seconds from which a database that does not answer counts as away: it may still, and is waited for."""
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 MakeRunner = Callable[[Store, CarryOut, str], ActionRunner]
+Wait = Callable[[Store], None]
+"""Blocks while nothing is due, for a moment at most; called in a thread."""
+
+
+def wait_for_work(store: Store) -> None:
+    """Block until a rollout is woken or due."""
+    store.wait_for_work(0.25)
 
 
 def database_address(state: Path, database_url: str | None) -> str:
@@ -61,7 +70,10 @@ def durable(store: Store, work: CarryOut, worker: str) -> ActionRunner:
 
 
 class Worker:
-    """One engine. `sites`, `runner` and `clock` are for tests and benchmarks."""
+    """One engine. `sites`, `runner`, `clock` and `wait` are for tests and benchmarks.
+
+    `clock` is also the clock of a SQLite store; a virtual one moves when `wait` lets it.
+    """
 
     def __init__(
         self,
@@ -72,8 +84,10 @@ class Worker:
         sites: Sites | None = None,
         runner: MakeRunner = durable,
         clock: Clock | None = None,
+        wait: Wait = wait_for_work,
     ) -> None:
         self._clock = clock or SystemClock()
+        self._wait = wait
         self._url = database_address(state, database_url)
         boot = make_id("w", self._clock.now(), random_entropy())
         self.name = f"{name or socket.gethostname()}-{os.getpid()}-{boot}"
@@ -83,18 +97,25 @@ class Worker:
         self._stop = asyncio.Event()
         self._observers: dict[str, Observer] = {}
         self._known: dict[str, Claim] = {}
+        """Rollouts of ours as they are written: what is watched while the database is away."""
         self._unsaved: dict[str, list[Sample]] = {}
         self._looking: set[asyncio.Task[None]] = set()
+        self._unwritten: set[str] = set()
         self._turns: asyncio.Queue[Turn] = asyncio.Queue()
 
     def stop(self) -> None:
         """Finish the looks under way, then end."""
         self._stop.set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether looks are under way, or wait to be written."""
+        return bool(self._looking or self._unwritten)
+
     async def run(self, until: Callable[[], bool] | None = None) -> None:
         """Work until `stop`, SIGTERM, cancellation, or until `until()` is true (asked after every batch)."""
         done = until or (lambda: False)
-        self._store = await self._in_thread(Store.open, self._url)
+        self._store = await self._in_thread(Store.open, self._url, clock=self._clock)
         try:
             if not await self._wait_for_place(done):
                 return
@@ -138,8 +159,8 @@ class Worker:
     async def _claim(self) -> None:
         room = _AT_ONCE - len(self._looking)
         try:
-            claims = await self._in_thread(self._store.claim, self.name, limit=room, lease=LEASE) if room else []
-        except UnreachableError as error:
+            claims = await self._watching(self._store.claim, self.name, limit=room, lease=LEASE) if room else []
+        except CrossfadeError as error:
             _log.warning("the database is away: %s", error.what)
             await self._watch_alone()
             return
@@ -148,12 +169,20 @@ class Worker:
             self._looking.add(task)
             task.add_done_callback(self._looking.discard)
         if not claims:
-            with contextlib.suppress(UnreachableError):
-                await self._in_thread(self._store.wait_for_work, 0.25)
+            with contextlib.suppress(CrossfadeError):
+                await self._watching(self._wait, self._store)
         elif len(self._looking) >= _AT_ONCE:
             await asyncio.wait(self._looking, return_when=asyncio.FIRST_COMPLETED)
 
+    async def _watching(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
+        """Work with the store; while it keeps us waiting, as a locked file does, we watch what we know."""
+        working = asyncio.ensure_future(self._in_thread(work, *arguments, **named))
+        while not (await asyncio.wait([working], timeout=_SLOW))[0]:
+            await self._watch_alone()
+        return working.result()
+
     async def _look(self, claim: Claim) -> None:
+        self._known[claim.rollout.id] = claim
         try:
             turn = await self._turn(claim)
         except UnreachableError as error:
@@ -164,18 +193,19 @@ class Worker:
             self._observers.pop(claim.rollout.id, None)
             fault = Event("engine.fault", f"a look failed: {type(error).__name__}: {error}")
             turn = Turn(claim.rollout, claim.lease_fence, claim.at + _FAULT_PAUSE, events=(fault,))
+        self._unwritten.add(claim.rollout.id)
         await self._turns.put(turn)
 
     async def _turn(self, claim: Claim) -> Turn:
         """One look, and what follows from it."""
         rollout = claim.rollout
-        await self._record_emergency(claim)
+        if await self._record_emergency(claim):
+            return Turn(rollout, claim.lease_fence, claim.at)
         observer = self._observers.get(rollout.id) or await self._new_observer(claim)
         observed, samples = await observer.look(rollout, claim.at, commands=claim.commands, outcomes=claim.outcomes)
         decision = decide(rollout, observed, claim.at)
         await self._traffic_first(decision, observer)
         unsaved = (*self._unsaved.pop(rollout.id, ()), *samples)
-        self._remember(claim, decision)
         return _turn_of(claim, decision, observed, unsaved)
 
     async def _new_observer(self, claim: Claim) -> Observer:
@@ -184,12 +214,18 @@ class Worker:
         self._observers[claim.rollout.id] = observer
         return observer
 
-    def _remember(self, claim: Claim, decision: Decision) -> None:
-        if decision.rollout.finished:
-            self._observers.pop(claim.rollout.id, None)
-            self._known.pop(claim.rollout.id, None)
-        else:
-            self._known[claim.rollout.id] = replace(claim, rollout=decision.rollout)
+    def _remember(self, turn: Turn) -> None:
+        """What is written is what we go on from."""
+        rollout = turn.rollout
+        if rollout.finished:
+            self._forget(rollout.id)
+        elif rollout.id in self._known:
+            self._known[rollout.id] = replace(self._known[rollout.id], rollout=rollout)
+
+    def _forget(self, rollout: str) -> None:
+        self._observers.pop(rollout, None)
+        self._known.pop(rollout, None)
+        self._unsaved.pop(rollout, None)
 
     async def _traffic_first(self, decision: Decision, observer: Observer) -> None:
         """Try urgent shifts before anything is written; the durable action does them again and confirms."""
@@ -200,12 +236,15 @@ class Worker:
                         observer.site.router.apply(action.routes, fence=action.fence), timeout=_PATIENCE
                     )
 
-    async def _record_emergency(self, claim: Claim) -> None:
+    async def _record_emergency(self, claim: Claim) -> bool:
+        """Whether traffic was returned without the database: then the command comes into the record first."""
         note = emergency.pending(claim.deployment)
-        if note is not None:
+        if note is None:
+            return False
+        if note.at >= claim.rollout.created_at:
             await self._in_thread(self._store.command, claim.rollout.id, "abort", note.actor, note.reason)
-            emergency.recorded(claim.deployment)
-            raise UnreachableError("engine.emergency", "an emergency return of traffic is recorded first")
+        emergency.recorded(claim.deployment)
+        return True
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -217,22 +256,32 @@ class Worker:
             try:
                 await self._write(batch)
             finally:
-                for _ in batch:
+                for turn in batch:
+                    self._unwritten.discard(turn.rollout.id)
                     self._turns.task_done()
 
     async def _write(self, turns: list[Turn]) -> None:
         """Write; what could not be written is forgotten, and looked at again once its lease has ended."""
         try:
             written = await self._in_thread(self._store.write, turns)
-        except UnreachableError as error:
+        except CrossfadeError as error:
             _log.warning("a decision could not be written yet: %s", error.what)
             for turn in turns:
                 self._unsaved.setdefault(turn.rollout.id, []).extend(turn.samples)
             return
-        lost = [turn.rollout.id for turn in turns if turn.rollout.id not in written]
-        for rollout in lost:  # another worker has it: what we remember of it is old
-            self._observers.pop(rollout, None)
-            self._known.pop(rollout, None)
+        except Exception:  # noqa: BLE001 - one rollout's fault must not stop the others, nor end the writer
+            if len(turns) > 1:
+                for turn in turns:
+                    await self._write([turn])
+                return
+            _log.exception("what a look at %s led to cannot be written", turns[0].rollout.id)
+            self._forget(turns[0].rollout.id)
+            return
+        for turn in turns:
+            if turn.rollout.id in written:
+                self._remember(turn)
+            else:  # another worker has it: what we remember of it is old
+                self._forget(turn.rollout.id)
         await self._runner.submit([a for turn in turns if turn.rollout.id in written for a in turn.actions])
 
     # -- carrying out --------------------------------------------------------------------------------
@@ -242,8 +291,9 @@ class Worker:
         if row is None:
             return Outcome(ok=False, error="the rollout is not known", retry=False)
         workloads: dict[str, Component | None] = {}
-        if action.kind == "start":
-            workloads[action.version] = await self._in_thread(workload_of, self._store, row, action.version)
+        version = action.version if action.kind == "start" else action.proves
+        if version:
+            workloads[version] = await self._in_thread(workload_of, self._store, row, version)
         site = self._sites.site(row.deployment)
         return await carry_out(action, site, row.deployment, workloads.get)
 
@@ -256,7 +306,7 @@ class Worker:
 
     async def _look_alone(self, claim: Claim) -> None:
         observer, rollout = self._observers.get(claim.rollout.id), claim.rollout
-        if observer is None or rollout.share == 0 or rollout.turned_at is not None:
+        if observer is None or observer.looking or rollout.share == 0 or rollout.turned_at is not None:
             return
         try:
             now = self._clock.now()

@@ -13,7 +13,7 @@ from crossfade.core.durations import FULL, format_share
 from crossfade.rollouts.commands import obey
 from crossfade.rollouts.draft import Draft
 from crossfade.rollouts.rollout import Decision, Observed, Rollout, wanted_routes
-from crossfade.rollouts.walk import walk
+from crossfade.rollouts.walk import keep_instances, walk
 from crossfade.traffic.port import Routes
 
 MOST_INSTANCES = 12
@@ -34,6 +34,8 @@ def decide(rollout: Rollout, observed: Observed, now: float) -> Decision:
         _look_for_harm(draft)
         _keep_routes(draft)
         walk(draft)
+    if not draft.r.finished:
+        keep_instances(draft)
     return draft.decision()
 
 

@@ -16,6 +16,9 @@ from crossfade.traffic.port import Slot
 
 _SOON = 0.25
 _COUNTING = 5.0
+_LITTLE = 2000
+"""A share (basis points) that returns at once, however few of the old version's instances are ready: they
+carry the rest already, and a quarter more is less harm than a bad version."""
 
 
 def walk(draft: Draft) -> None:
@@ -142,7 +145,9 @@ def _shift_back(draft: Draft, step: Step) -> bool:
     share = min(draft.r.share, _share_to_leave(draft, step))
     if share != draft.r.share:
         draft.set(share=share, confirmed=False, operation=None)
-    routed = _routed(draft, proves=draft.r.plan.previous or "" if share == step.share else "", urgent=True)
+    # A proof that fails once is told and not asked for again: nothing keeps traffic, or the end, waiting.
+    proves = draft.r.plan.previous if share == step.share and not draft.r.failures else None
+    routed = _routed(draft, proves=proves or "", urgent=True)
     if share > step.share:
         if routed:
             _old_has_capacity(draft)
@@ -159,7 +164,7 @@ def _share_to_leave(draft: Draft, step: Step) -> int:
         return step.share
     needed = max(draft.r.old_instances, 1)
     ready = min(draft.o.ready(draft.r.old), needed)
-    if ready and draft.elapsed() > draft.r.terms.ready_deadline:
+    if ready and (draft.r.share <= _LITTLE or draft.elapsed() > draft.r.terms.ready_deadline):
         return step.share  # it did not grow in time: a small trusted version beats a bad one
     return max(step.share, FULL * (needed - ready) // needed)
 
@@ -238,12 +243,38 @@ def _stop_old(draft: Draft, _step: Step) -> bool:
     return _stopped(draft, draft.r.old)
 
 
+def keep_instances(draft: Draft) -> None:
+    """Start again what is gone with its supervisor, as after a restart of the machine; traffic comes first."""
+    step = draft.r.current
+    if draft.o.instances is None or draft.r.operation is not None or step is None:
+        return
+    if step.kind != "stop-old" and _old_is_missing(draft):
+        draft.operate("start", draft.r.old, version=draft.r.plan.previous or "", count=draft.r.old_instances)
+    elif not draft.going_back and draft.r.share > 0 and any(i.state == "gone" for i in draft.o.in_slot(draft.r.slot)):
+        draft.operate("start", draft.r.slot, version=draft.r.plan.version, count=draft.r.new_instances)
+
+
+def _old_is_missing(draft: Draft) -> bool:
+    there = sum(1 for i in draft.o.in_slot(draft.r.old) if i.state != "gone")
+    return draft.r.plan.previous is not None and there < draft.r.old_instances
+
+
+def _waits_for_old(draft: Draft) -> bool:
+    """A rollback ends with the old version there; one that cannot start ends the wait."""
+    if draft.r.plan.previous is None or draft.elapsed() > draft.r.terms.ready_deadline:
+        return False
+    draft.look_again(_SOON)
+    return _old_is_missing(draft) or draft.o.ready(draft.r.old) == 0
+
+
 def _stopped(draft: Draft, slot: Slot) -> bool:
     """Close the slot, let what is in flight finish, then end the instances."""
     view = draft.o.router
     if draft.o.instances is None:
         return False
-    if view.reachable and (view.routes is None or view.routes.upstreams[slot]):
+    if draft.going_back and _waits_for_old(draft):
+        return False
+    if view.reachable and view.routes != wanted_routes(draft.r, draft.o):
         draft.route(urgent=draft.going_back)
         return False
     if not _cost_is_counted(draft):
