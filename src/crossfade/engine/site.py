@@ -41,7 +41,7 @@ class RealSites:
     def site(self, deployment: Deployment) -> Site:
         """Build the runtime and the router that the deployment names."""
         from crossfade.runtimes.process import ProcessRuntime  # noqa: PLC0415 - only what is used is imported
-        from crossfade.traffic.routers.caddy import CaddyRouter  # noqa: PLC0415
+        from crossfade.traffic.routers.caddy import CaddyRouter  # noqa: PLC0415 - only what is used is imported
 
         router = CaddyRouter.of(deployment)
         return Site(ProcessRuntime.of(deployment), router, router.address)
@@ -51,13 +51,13 @@ class RealSites:
         bucket = deployment.settings.judge.bucket
         match deployment.settings.metrics:
             case RouterMetrics():
-                from crossfade.analysis.sources.router import RouterSource  # noqa: PLC0415
+                from crossfade.analysis.sources.router import RouterSource  # noqa: PLC0415 - only what is used is imported
 
                 return RouterSource(site.router, stable=rollout.old, bucket=bucket)
             case PrometheusMetrics() as settings:
-                import httpx  # noqa: PLC0415
+                import httpx  # noqa: PLC0415 - only what is used is imported
 
-                from crossfade.analysis.sources.prometheus import PrometheusSource  # noqa: PLC0415
+                from crossfade.analysis.sources.prometheus import PrometheusSource  # noqa: PLC0415 - only what is used is imported
 
                 return PrometheusSource(
                     settings,
