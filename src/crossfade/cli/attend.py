@@ -78,7 +78,7 @@ class Attendance:
             await self._carry_if_needed()
             view, rows = await asyncio.to_thread(self._look)
             screen.tell(view, rows, time.time())
-            if self.until(view) or view.rollout.finished:
+            if self.until(view):
                 return Ending.REACHED, view
             if self._leaves(view):
                 return Ending.LEFT, view
@@ -108,7 +108,8 @@ class Attendance:
         self._asked_at = time.monotonic()
         if not await asyncio.to_thread(self.control.has_worker):
             for rollout in await asyncio.to_thread(left_over, self.control):
-                if not (self.fresh and rollout.id == self.rollout):
+                fresh = self.fresh and rollout.id == self.rollout
+                if not fresh and not waits_for_person(rollout):
                     self.place.printer.note(resumption(rollout))
             self._carrier = asyncio.create_task(self._carry())
 

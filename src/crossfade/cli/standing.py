@@ -156,6 +156,11 @@ def cost(view: View) -> tuple[int, float | None]:
     return r.canary_errors, took
 
 
+def turned_by(rollout: Rollout) -> str:
+    """What it turned back by: a person's command, or a verdict."""
+    return "command" if rollout.cause == "command" else "verdict"
+
+
 def title(rollout: Rollout) -> str:
     """The rollout in words: what, from what, where."""
     plan = rollout.plan

@@ -14,7 +14,7 @@ from crossfade.core.errors import BadInputError, CrossfadeError, ExitCode
 if TYPE_CHECKING:
     from crossfade.config.model import Deployment
     from crossfade.engine.control import Control, View
-    from crossfade.rollouts.rollout import Verb
+    from crossfade.rollouts.rollout import Rollout, Verb
     from crossfade.store.audit import AuditRow
 
 
@@ -151,6 +151,8 @@ def _steer(
     place = Place.of(ctx)
     with place.control() as control:
         rollout = place.view(control, component, environment).rollout
+        if rollout.finished:
+            raise _refusal(rollout, f"{verb}: the rollout is finished ({rollout.status})")
         after = _newest(control, rollout.id)
         command = control.command(rollout.id, verb, actor=place.actor, reason=reason)
 
@@ -162,13 +164,13 @@ def _steer(
         ending, view = attendance.run()
         answer = control.answer(rollout.id, command.serial)
         if answer is not None and _refused(answer):
-            raise BadInputError(
-                "command.refused",
-                f"{answer.text}",
-                where=rollout.id,
-                next=f"crossfade status {rollout.plan.component} {rollout.plan.environment}",
-            )
+            raise _refusal(rollout, answer.text)
         return _ended(place, control, ending, view, verb=verb, done=answer is not None)
+
+
+def _refusal(rollout: Rollout, what: str) -> BadInputError:
+    target = f"{rollout.plan.component} {rollout.plan.environment}"
+    return BadInputError("command.refused", what, where=rollout.id, next=f"crossfade status {target}")
 
 
 def _refused(answer: AuditRow) -> bool:

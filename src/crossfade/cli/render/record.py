@@ -12,7 +12,7 @@ from rich.text import Text
 
 from crossfade.cli.render.plain import ago, clock, count, day, one_line, plural, span
 from crossfade.cli.render.status import STATUS_STYLE, STATUS_WORDS
-from crossfade.cli.standing import cost, title
+from crossfade.cli.standing import cost, title, turned_by
 
 if TYPE_CHECKING:
     from crossfade.engine.control import View
@@ -65,7 +65,9 @@ def event_text(row: AuditRow) -> Text:
 
 def _told(row: AuditRow) -> str:
     text = one_line(row.text) or row.kind
-    if row.kind in _WORDS:
+    if row.kind == "rollout.created" and (version := row.data.get("version")) and str(version) not in text:
+        text = f"{row.component} {version} into {row.environment}: {text}"
+    elif row.kind in _WORDS:
         text = f"{_WORDS[row.kind]}: {text}"
     elif row.kind in ("command.done", "command.refused") and (reason := row.data.get("reason")):
         text = f"{text} ({one_line(str(reason))})"
@@ -144,5 +146,5 @@ def cost_sentence(view: View, events: Sequence[AuditRow]) -> str:
     if exposed is not None:
         text += f"; it had traffic for {span(exposed)}"
     if since_verdict is not None:
-        text += f", and none from {span(since_verdict)} after the verdict on"
+        text += f", and none from {span(since_verdict)} after the {turned_by(r)} on"
     return text

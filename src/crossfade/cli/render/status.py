@@ -24,6 +24,7 @@ from crossfade.cli.standing import (
     seconds_left,
     step_title,
     title,
+    turned_by,
 )
 from crossfade.core.durations import FULL
 from crossfade.runtimes.port import Instance
@@ -235,7 +236,7 @@ def _closing(view: View, now: float, *, watched: bool) -> list[RenderableType]:
     if r.reason:
         table.add_row("reason", Text(one_line(r.reason), style=STATUS_STYLE[r.status] if r.status != "running" else ""))
     if r.turned_at is not None and r.cleared_at is not None:
-        gone = f"{r.plan.version} got nothing more {span(r.cleared_at - r.turned_at)} after the verdict"
+        gone = f"{r.plan.version} got nothing more {span(r.cleared_at - r.turned_at)} after the {turned_by(r)}"
         table.add_row("cost", f"{gone}; {plural(r.canary_errors, 'request')} of it failed")
     router = view.seen.router if view.seen is not None else None
     if router is not None and not router.reachable:
