@@ -34,6 +34,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import sqlalchemy as sa
+
 from crossfade.analysis.sources.port import Reading, Source
 from crossfade.analysis.values import ArmSample, Sample
 from crossfade.config.model import Canary, Component, Deployment, Environment, Judge, Stage
@@ -47,7 +49,8 @@ from crossfade.rollouts.decide import decide
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Action, Command, Observed, Outcome, Rollout, Terms, begin
 from crossfade.runtimes.port import Release
-from crossfade.store import Store, Target, Turn
+from crossfade.store import Store, Target, Turn, queries
+from crossfade.store.encoding import rollout_values
 from crossfade.testing.fake_router import FakeProxy, FakeRouter
 from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
 from crossfade.traffic.port import Slot
@@ -161,6 +164,19 @@ def trust(store: Store, deployment: Deployment) -> None:
     store.write([Turn(done, claims[0].lease_fence, store.now(), target=target)])
 
 
+def fill(store: Store, begun: list[tuple[Rollout, Deployment]]) -> None:
+    """Put in many rollouts at once, which the store's own methods do one by one."""
+
+    def work(connection: sa.Connection) -> None:
+        for rollout, deployment in begun:
+            queries.insert_rollout(connection, rollout_values(rollout, deployment, "benchmark"), answered=0)
+            here = {"component": deployment.component, "environment": deployment.environment}
+            queries.raise_fence(connection, {**here, "fence": rollout.fence})
+            queries.trust(connection, {**here, "version": "1.0.0", "slot": "blue", "previous": None})
+
+    store._database.write(work)  # noqa: SLF001 - see above
+
+
 # -- under load -------------------------------------------------------------------------------------------
 
 
@@ -168,10 +184,11 @@ async def serve(url: str, count: int, hold: Path | None) -> None:
     """A worker's process: create `count` rollouts (0: those that are there), then work, answering on stdin."""
     sites = MemorySites(SystemClock(), hold)
     store = Store.open(url)
-    for number in range(count):
-        deployment = deployment_of(f"c{number}", LONG_WATCH)
-        trust(store, deployment)
-        store.create(await at_five_percent(sites, deployment, f"ro_{number}", store.now()), deployment, "benchmark")
+    begun = [
+        (await at_five_percent(sites, deployment, f"ro_{number}", store.now()), deployment)
+        for number, deployment in enumerate(deployment_of(f"c{number}", LONG_WATCH) for number in range(count))
+    ]
+    fill(store, begun)
     store.close()
     written = 0
     write = Store.write
