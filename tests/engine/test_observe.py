@@ -28,8 +28,8 @@ class FakeSites:
         return RouterSource(site.router, stable=rollout.old, bucket=deployment.settings.judge.bucket)
 
 
-async def found_after(seconds, *, warmup, bad=1):
-    """The finding after `seconds` at 5 %, in which `bad` of ten requests of the canary have failed in each second."""
+async def observed_after(seconds, *, warmup, bad=1):
+    """What is observed after `seconds` at 5 %, in which `bad` of ten requests of the canary have failed in each second."""
     clock = VirtualClock(1000.0)
     sites = FakeSites(clock)
     strategy, judge = Canary(), Judge(warmup=warmup, latency=False)
@@ -43,7 +43,11 @@ async def found_after(seconds, *, warmup, bad=1):
         sites.proxy.serve("green", {200: 10 - bad, 500: bad})
         clock.advance(1.0)
         observed, _ = await observer.look(watching, clock.now(), commands=(), outcomes={})
-    return observed.finding
+    return observed
+
+
+async def found_after(seconds, **scene):
+    return (await observed_after(seconds, **scene)).finding
 
 
 async def test_nothing_is_compared_within_the_warm_up_and_the_guard_stays_on():
@@ -60,3 +64,7 @@ async def test_what_follows_the_warm_up_is_compared():
 
 async def test_without_a_warm_up_the_first_bucket_counts():
     assert (await found_after(20, warmup=0.0)).verdict == "fail"
+
+
+async def test_the_end_of_the_next_bucket_is_told():
+    assert (await observed_after(7, warmup=0.0)).next_bucket_at == 1010.0

@@ -536,3 +536,18 @@ def test_each_shift_and_each_watch_leaves_a_mark_for_the_judge():
     w = world()
     w.run()
     assert [share for _, share in w.rollout.stages] == [500, 500, 2500, 2500, 5000, 5000, FULL, FULL]
+
+
+@pytest.mark.parametrize(
+    ("closes_in", "looks_in"),
+    [(3.0, 3.75), (0.2, 0.95), (-0.6, 0.25), (-1.0, 0.25), (-10.0, 5.0), (None, 5.0)],
+    ids=["ahead", "near", "just closed", "overdue", "silent", "nothing counted"],
+)
+def test_the_next_look_is_when_the_next_bucket_is_known(closes_in, looks_in):
+    w = world()
+    w.run(stop="step.done")
+    while w.rollout.current.kind != "watch":
+        w.now = w.tick().wake_at
+    at = None if closes_in is None else w.now + closes_in
+    decision = decide(w.rollout, replace(w.observe(), next_bucket_at=at), w.now)
+    assert decision.wake_at - w.now == pytest.approx(looks_in)

@@ -73,9 +73,8 @@ class Observer:
         finally:
             self.looking = False
         found = self._finding(rollout, now, instances or ())
-        observed = Observed(
-            instances, view, found, outcomes, commands, self._reading.newest_at if self._reading else None
-        )
+        newest = self._reading.newest_at if self._reading else None
+        observed = Observed(instances, view, found, outcomes, commands, newest, self._next_bucket_at())
         return observed, samples
 
     async def _instances(self) -> tuple[Instance, ...] | None:
@@ -83,6 +82,11 @@ class Observer:
             return await self.site.runtime.observe()
         except CrossfadeError:
             return None
+
+    def _next_bucket_at(self) -> float | None:
+        if self._reading is None:
+            return None
+        return self._reading.read_to + max(1, math.ceil(self._deployment.settings.judge.bucket))
 
     # -- what the source tells -----------------------------------------------------------------------
 

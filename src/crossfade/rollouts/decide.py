@@ -18,6 +18,10 @@ from crossfade.traffic.port import Routes
 
 MOST_INSTANCES = 12
 """How far a `scale` rule goes."""
+_KNOWN_AFTER = 0.75
+"""Seconds after its end at which a bucket is known: a source shows twice a second that it lives."""
+_OVERDUE = 1.5
+_SOON = 0.25
 
 
 def decide(rollout: Rollout, observed: Observed, now: float) -> Decision:
@@ -35,6 +39,7 @@ def decide(rollout: Rollout, observed: Observed, now: float) -> Decision:
         _keep_routes(draft)
         walk(draft)
     if not draft.r.finished:
+        _await_bucket(draft)
         keep_instances(draft)
     return draft.decision()
 
@@ -43,6 +48,19 @@ def _count(draft: Draft) -> None:
     finding = draft.o.finding
     if finding is not None:
         draft.set(canary_requests=finding.canary_requests, canary_errors=finding.canary_errors)
+
+
+def _await_bucket(draft: Draft) -> None:
+    """Look again when the next bucket is known, and not up to a tick later: a verdict waits for nothing else.
+
+    One that is overdue is asked for a few times; from a source that has gone silent nothing is expected at once.
+    """
+    closes = draft.o.next_bucket_at
+    if closes is None or draft.going_back or draft.r.share == 0:
+        return
+    left = closes + _KNOWN_AFTER - draft.now
+    if left > -_OVERDUE:
+        draft.look_again(max(left, _SOON))
 
 
 def _look_for_harm(draft: Draft) -> None:

@@ -172,6 +172,8 @@ class Observed:
     commands: tuple[Command, ...] = ()
     counted_to: float | None = None
     """Up to when the source's counts are complete; None when it does not answer."""
+    next_bucket_at: float | None = None
+    """When the bucket that the judge waits for ends; None while nothing is counted."""
 
     def in_slot(self, slot: Slot) -> tuple[Instance, ...]:
         """The instances of one slot."""
