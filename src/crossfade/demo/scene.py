@@ -59,7 +59,11 @@ environments:
       bucket: {bucket}              # 5s: what lies in one bucket is compared with each other
       warmup: {warmup}              # 20s: for a shop that answers at once when it is new
       guard_window: {guard_window}        # 10s: an outage is seen within it
-      enabled: {judged}
+{more}"""
+
+_UNJUDGED = """\
+      enabled: false
+      guard_requests: 1000000000   # the guard never has enough to speak
 """
 
 _SERVE = '''\
@@ -81,7 +85,7 @@ main(["--port", given.port, "--seed", str({seed} + sum(given.instance.encode()))
 class Pace:
     """How fast a rollout goes in the scene: shares as they are written, times in seconds.
 
-    `judged` turns our own comparison off, for those who bring a judge of their own.
+    Without `judged`, neither comparison nor guard decides: for those who bring a judge of their own.
     """
 
     steps: tuple[str, ...] = ("5%", "25%", "50%")
@@ -145,7 +149,7 @@ def _config(pace: Pace, address: str) -> str:
         python=_quoted(sys.executable),
         listen=address,
         steps=", ".join(pace.steps),
-        judged=str(pace.judged).lower(),
+        more="" if pace.judged else _UNJUDGED,
         **{name: format_duration(getattr(pace, name)) for name in times},
     )
 
