@@ -32,6 +32,12 @@ def pytest_configure() -> None:
     os.environ["PATH"] = os.pathsep.join(places)
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Doctests are looked for in the package alone: what stands beside tests here is a program or a fixture."""
+    beside = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
+    return True if beside else None
+
+
 def _in_ci() -> bool:
     return os.environ.get("CI", "").lower() not in {"", "0", "false"}
 

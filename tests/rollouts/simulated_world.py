@@ -31,7 +31,9 @@ TERMS = Terms(instances=2, ready_deadline=60, drain_timeout=30, retry_limit=120,
 
 
 def finding(verdict: str = "inconclusive", cause: str = "undecided", **fields) -> Finding:
-    return Finding(verdict=verdict, cause=cause, at=0.0, reason=fields.pop("reason", f"because {cause}"), **fields)
+    reason = fields.pop("reason", f"because {cause}")
+    missing = fields.pop("missing", reason if cause in ("blind", "starved") else "")
+    return Finding(verdict=verdict, cause=cause, at=0.0, reason=reason, missing=missing, **fields)
 
 
 def instance(slot: Slot, index: int, version: str, state: str = "ready") -> Instance:

@@ -135,6 +135,7 @@ def finding(
         cause=cause,
         at=now,
         reason=reason,
+        missing=reason if cause in ("starved", "blind") else "",
         evidence=(*_evidences(state, policy, log_fail), Evidence("pass", bounded_exp(proven), bounded_exp(proof))),
         ratio=ratio,
         progress=progress,

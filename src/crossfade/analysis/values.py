@@ -87,6 +87,8 @@ class Finding:
     progress: float = 0.0
     stage: float = 0.0
     """When the stage began that this is about (seconds)."""
+    missing: str = ""
+    """Why there is not enough evidence (starved or blind), whatever a rule may say besides; empty otherwise."""
     watched: float = 0.0
     """Seconds of closed buckets, with data of both arms' source, since the stage began: what a stage's
     length is measured in, so that neither a blind source nor a stepping clock ends a watch."""

@@ -203,7 +203,7 @@ def _watch(draft: Draft, step: Step) -> bool:
         draft.look_again(step.seconds - draft.elapsed())
         return draft.elapsed() >= step.seconds
     watched = finding.watched if finding is not None else 0.0
-    missing = "no data yet" if finding is None else finding.reason if finding.cause in ("starved", "blind") else ""
+    missing = "no data yet" if finding is None else finding.missing
     if finding is not None and finding.verdict == "pass" and step.adaptive and watched >= step.at_least:
         return True
     if not missing and watched >= step.seconds:
