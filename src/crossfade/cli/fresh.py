@@ -32,7 +32,7 @@ async def _refresh(views: Sequence[View | None], *, watched: bool) -> list[View 
 
 
 async def _look(view: View) -> View:
-    from crossfade.engine.observe import Seen  # noqa: PLC0415 - heavy
+    from crossfade.engine.seen import Seen  # noqa: PLC0415 - heavy
     from crossfade.engine.site import RealSites  # noqa: PLC0415 - heavy
     from crossfade.traffic.port import RouterView  # noqa: PLC0415 - after the door
 

@@ -12,14 +12,15 @@ from typing import Self
 from crossfade.config.model import Deployment, Direct
 from crossfade.core.errors import BadInputError
 from crossfade.core.ids import make_id, random_entropy
-from crossfade.engine.observe import SEEN, Seen
-from crossfade.engine.worker import database_address
+from crossfade.engine.address import database_address
+from crossfade.engine.seen import Seen, read_seen
 from crossfade.engine.workloads import newest_workload
 from crossfade.rollouts.plan import Plan, compile_plan
 from crossfade.rollouts.rollout import Command, Event, Rollout, Terms, Verb, begin
 from crossfade.store import AuditRow, RolloutRow, Store, Target, Verification, WorkerRow
 from crossfade.traffic.port import other
 
+_FAR_BACK = 1000
 ALIVE = 5.0
 """Age of the last heartbeat (seconds) up to which a worker counts as alive."""
 
@@ -61,8 +62,15 @@ class Control:
         return compile_plan(strategy, deployment.component, deployment.environment, version, previous=target.version)
 
     def deploy(self, deployment: Deployment, version: str, *, actor: str, reason: str = "") -> View:
-        """Write down a new rollout; BadInputError `rollout.active` while another one is under way."""
+        """Write down a new rollout; BadInputError `rollout.active` while another one is under way.
+
+        Where exactly this is trusted already (the version, how it is run, how many), there is nothing to do:
+        the finished rollout that brought it is the answer. So a job that is run twice does its work once.
+        """
         target = self.store.target(deployment.component, deployment.environment)
+        there = self._in_force(target, deployment, version)
+        if there is not None:
+            return there
         plan = self.plan(deployment, version)
         now = self.store.now()
         entropy = random_entropy()
@@ -83,6 +91,18 @@ class Control:
         )
         self.store.create(rollout, deployment, actor, [started])
         return self.view(rollout.id)
+
+    def _in_force(self, target: Target, deployment: Deployment, version: str) -> View | None:
+        if target.version != version or target.rollout is not None:
+            return None
+        for view in self.history(component=target.component, environment=target.environment, limit=_FAR_BACK):
+            if view.rollout.plan.version == version and view.rollout.status == "done":
+                same = (view.deployment.workload, view.deployment.instances) == (
+                    deployment.workload,
+                    deployment.instances,
+                )
+                return view if same else None
+        return None
 
     # -- while it runs, and back ---------------------------------------------------------------------
 
@@ -183,5 +203,4 @@ class Control:
 
 
 def _view(row: RolloutRow) -> View:
-    seen = None if row.seen is None else SEEN.validate_python(row.seen)
-    return View(row.rollout, row.deployment, row.actor, seen, row.seen_at)
+    return View(row.rollout, row.deployment, row.actor, read_seen(row.seen), row.seen_at)

@@ -96,7 +96,7 @@ class DbosRunner:
 
     async def recover(self) -> None:
         """Submit what the outbox holds."""
-        await self.submit(await asyncio.to_thread(self._store.wanted_actions))
+        await self.submit(await asyncio.to_thread(self._take_up))
 
     async def stop(self) -> None:
         """End within about a second."""
@@ -237,6 +237,21 @@ class DbosRunner:
             if statuses[action_id].executor_id != self._executor or action_id in self._missed:
                 self._take_over(action_id, statuses[action_id].executor_id)
         self._missed = missed
+
+    def _take_up(self) -> list[Action]:
+        """What the outbox holds; on SQLite, what we left ourselves is moved to our queue, the one that is quick."""
+        from dbos import DBOS  # noqa: PLC0415 - as above
+
+        wanted = self._store.wanted_actions()
+        if self._store.is_sqlite and wanted:
+            left = DBOS.list_workflows(
+                workflow_ids=[action.id for action in wanted if action.id not in self._running],
+                status=["PENDING", "ENQUEUED"],
+                load_input=False,
+                load_output=False,
+            )
+            DBOS.resume_workflows([each.workflow_id for each in left], queue_name=QUEUE)
+        return wanted
 
     def _take_over(self, action_id: str, executor: str | None) -> None:
         """Give a dead executor's action to whoever dequeues it first."""

@@ -9,10 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
-
-from pydantic import ConfigDict, TypeAdapter
+from dataclasses import replace
 
 from crossfade.analysis.sources.port import Reading, Source
 from crossfade.analysis.values import Arm, Finding, Sample
@@ -22,26 +19,9 @@ from crossfade.engine.site import Site, Sites
 from crossfade.engine.testimony import Stages, conclude, cuts, enter_stages, hear, open_testimony
 from crossfade.rollouts.rollout import Command, Observed, Outcome, Rollout
 from crossfade.runtimes.port import Instance
-from crossfade.traffic.port import RouterView
 
 _SET_BACK = 2.0
 """Seconds by which the newest bucket must lie in times to come for the clock to have been set back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What people are shown of the world: as it was at the last look."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")
-    """A ratio without an upper end survives JSON."""
-
-    instances: tuple[Instance, ...] | None
-    router: RouterView
-    finding: Finding | None
-
-
-SEEN: TypeAdapter[Seen] = TypeAdapter(Seen)
-"""Reads and writes what was seen as JSON."""
 
 
 class Observer:

@@ -28,9 +28,11 @@ from crossfade.core.clock import Clock, SystemClock
 from crossfade.core.errors import CrossfadeError, UnreachableError
 from crossfade.core.ids import make_id, random_entropy
 from crossfade.engine import emergency
+from crossfade.engine.address import database_address
 from crossfade.engine.carry_out import carry_out
-from crossfade.engine.observe import SEEN, Observer, Seen
+from crossfade.engine.observe import Observer
 from crossfade.engine.runner import ActionRunner, CarryOut
+from crossfade.engine.seen import SEEN, Seen
 from crossfade.engine.site import RealSites, Sites
 from crossfade.engine.workloads import workload_of
 from crossfade.rollouts.decide import decide
@@ -55,11 +57,6 @@ Wait = Callable[[Store], None]
 def wait_for_work(store: Store) -> None:
     """Block until a rollout is woken or due."""
     store.wait_for_work(0.25)
-
-
-def database_address(state: Path, database_url: str | None) -> str:
-    """Where the store is: `database_url`, else a SQLite file in the state folder."""
-    return database_url or f"sqlite:///{state.absolute() / 'state.db'}"
 
 
 def durable(store: Store, work: CarryOut, worker: str) -> ActionRunner:
