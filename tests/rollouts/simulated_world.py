@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from crossfade.analysis.values import Finding
 from crossfade.rollouts.decide import decide
-from crossfade.rollouts.plan import Plan
+from crossfade.rollouts.plan import Plan, compile_plan
 from crossfade.rollouts.rollout import (
     ROLLOUT,
     Action,
@@ -25,7 +25,7 @@ from crossfade.rollouts.rollout import (
     begin,
 )
 from crossfade.runtimes.port import Instance
-from crossfade.traffic.port import RouterView, Routes, Slot, other
+from crossfade.traffic.port import RouterView, Routes, Slot
 
 TERMS = Terms(instances=2, ready_deadline=60, drain_timeout=30, retry_limit=120, tick=5, judged=True)
 
@@ -187,4 +187,14 @@ class World:
         return self.routes.green if self.routes is not None else 0
 
 
-__all__ = ["TERMS", "World", "finding", "instance", "other"]
+HEALTHY = finding()
+BROKEN = finding("fail", "errors", reason="error ratio 6.1 [2.3, ∞) > 1", canary_requests=400, canary_errors=20)
+
+
+def canary(**fields) -> Canary:
+    return Canary(**{"watch": 300.0, "final_watch": 600.0, "hold": 1800.0, **fields})
+
+
+def world(strategy=None, *, previous: str | None = "1.0.0", **fields) -> World:
+    plan = compile_plan(strategy or canary(), "api", "production", "1.1.0", previous=previous)
+    return World(plan, **{"finding": HEALTHY, **fields})
