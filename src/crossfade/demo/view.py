@@ -175,10 +175,10 @@ def _stops(rollout: Rollout) -> list[tuple[str, int, int]]:
 
 
 def _versions(moment: Moment) -> RenderableType:
-    table = Table.grid(padding=(0, 3, 0, 0))
-    words = ("", "", "wanted", "actual", "measured", "requests", "failed", "p50", "p99")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    words = ("", "", "wanted", "actual", "measured", "rate", "failed", "p50", "p99")
     for word in words:
-        table.add_column(justify="right" if word else "left", no_wrap=True)
+        table.add_column(justify="right" if word else "left", no_wrap=True, min_width=6 if word else None)
     table.add_row(*(Text(word, style="dim") for word in words))
     for each in revisions(moment.view):
         arm = moment.arms.get(each.version)
@@ -203,4 +203,11 @@ def _part(arm: Arm) -> str:
 
 
 def _ms(milliseconds: float) -> str:
-    return f"{milliseconds:.3g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2g} s"  # noqa: PLR2004 - a second
+    """Two figures, in at most six characters.
+
+    >>> _ms(4.23), _ms(161.8), _ms(2345.0)
+    ('4.2 ms', '162 ms', '2.3 s')
+    """
+    if milliseconds >= 1000:  # noqa: PLR2004 - a second
+        return f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"  # noqa: PLR2004 - two figures
