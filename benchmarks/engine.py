@@ -49,7 +49,7 @@ from crossfade.rollouts.decide import decide
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Action, Command, Observed, Outcome, Rollout, Terms, begin
 from crossfade.runtimes.port import Release
-from crossfade.store import Store, Target, Turn, queries
+from crossfade.store import AuditRow, Store, Target, Turn, queries
 from crossfade.store.encoding import rollout_values
 from crossfade.testing.fake_router import FakeProxy, FakeRouter
 from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
@@ -273,7 +273,9 @@ def load(database: str, url: str, count: int, seconds: float) -> Row:
         time.sleep(0.02)
     while (now := served.ask())["written"] < count:
         time.sleep(0.02)
-    first = (now["written"] - begun["written"]) / (now["at"] - begun["at"]) if now["at"] > begun["at"] else None
+    first = (
+        (now["written"] - begun["written"]) / (now["at"] - begun["at"]) if now["written"] > begun["written"] else None
+    )
     time.sleep(BUCKET)
     before = served.ask()
     latencies: list[float] = []
@@ -330,7 +332,7 @@ def failover(database: str, url: str) -> Row:
         survivor = second if killed is first else first
         if survivor is None:
             survivor = Served(url, 0, hold)
-        _until(lambda: any(row.kind == "action.done" for row in store.events(rollout="ro")))
+        _until(lambda: any(_is_done(row, "start") for row in store.events(rollout="ro")))
         acted = time.perf_counter() - at
         ask_and_wait(store, "ro", "pause")
         both = time.perf_counter() - at
@@ -340,12 +342,16 @@ def failover(database: str, url: str) -> Row:
     return {"what": "failover", "database": database, "by": name, "action_s": acted, "command_s": both}
 
 
+def _is_done(row: AuditRow, kind: str) -> bool:
+    return row.kind == "action.done" and str(row.data["id"]).endswith(f":{kind}")
+
+
 def _executor(store: Store, served: Served) -> str:
     return next(row.executor for row in store.workers() if f"-{served.process.pid}-" in row.worker)
 
 
 def _owner(store: Store) -> str:
-    """Which executor has the action."""
+    """Which executor has the action that is under way."""
     from dbos import DBOSClient  # noqa: PLC0415 - slow to import
 
     client = DBOSClient(system_database_url=store.url)
@@ -527,6 +533,8 @@ def _goals(found: list[Row]) -> list[Row]:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "NO"
+    if value is None:
+        return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

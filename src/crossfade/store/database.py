@@ -22,8 +22,9 @@ from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableErro
 T = TypeVar("T")
 
 _LAST_PORT = 65535
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.25
+_FIRST_PAUSE = 0.001
+_LONGEST_PAUSE = 0.01
+"""Short: SQLite has no queue for writers, so who asks seldom waits long. Its own busy handler sleeps up to 100 ms."""
 _RETRIED_STATES = ("40001", "40P01", "55P03")
 """Serialization failure, deadlock, lock not available: the transaction was undone and may be tried again."""
 
@@ -125,7 +126,7 @@ class Database:
                 if not _passes(error) or time.monotonic() + pause > give_up:
                     raise explain(error, self.name) from error
                 time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - to keep two processes out of step
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     # -- connections ---------------------------------------------------------------------------------
 
@@ -155,7 +156,7 @@ class Database:
             pool_size=5,
             max_overflow=15,
             pool_timeout=max(self.patience, 1.0),
-            connect_args={"timeout": min(self.patience, 5.0) / 4, "check_same_thread": False},
+            connect_args={"timeout": 0.0, "check_same_thread": False},
         )
         sa.event.listen(engine, "connect", self._prepare_sqlite)
         return engine
