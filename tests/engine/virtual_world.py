@@ -10,6 +10,7 @@ from crossfade.analysis.sources.port import Source
 from crossfade.analysis.sources.router import RouterSource
 from crossfade.config.model import Canary, Component, Deployment, Environment, Judge, Stage
 from crossfade.core.clock import VirtualClock
+from crossfade.core.errors import CrossfadeError
 from crossfade.engine.control import Control, View
 from crossfade.engine.runner import CarryOut, InlineRunner
 from crossfade.engine.site import Site
@@ -34,6 +35,8 @@ class VirtualWorld:
         self.control = Control(self.store)
         self.rates: dict[str, float] = {}
         self.settings: dict[str, object] = {}
+        self.refusals: list[CrossfadeError] = []
+        """What planned events were answered with."""
         self._owed = dict.fromkeys(("blue", "green"), 0.0)
         self._planned: list[tuple[float, Callable[[], object]]] = []
 
@@ -61,6 +64,7 @@ class VirtualWorld:
         )
 
     def deploy(self, version: str) -> str:
+        self.clock.advance(1)  # rollouts of the same millisecond have no order
         return self.control.deploy(self.deployment(), version, actor="ada").rollout.id
 
     def at(self, seconds: float, happens: Callable[[], object]) -> None:
@@ -82,6 +86,7 @@ class VirtualWorld:
         worker = Worker(self.place, sites=self, runner=make, clock=self.clock, wait=lambda _: self._pass(worker))
         async with asyncio.timeout(120):
             await worker.run(until=over)
+        assert self.refusals == []
         return self.control.view(rollout)
 
     def _pass(self, worker: Worker) -> None:
@@ -89,7 +94,10 @@ class VirtualWorld:
         if worker.busy:
             return
         while self._planned and self._planned[0][0] <= self.clock.now():
-            self._planned.pop(0)[1]()
+            try:
+                self._planned.pop(0)[1]()
+            except CrossfadeError as error:  # the worker takes it for its database's
+                self.refusals.append(error)
         self._serve()
         self.clock.advance(self.step)
 
