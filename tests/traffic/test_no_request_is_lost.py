@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import cycle
 
 import pytest
-from traffic_world import open_shop
+from traffic_world import Visitors, open_shop
 
 from crossfade.core.durations import FULL
 from crossfade.demo.load import EVERYTHING, Load, Plan, causes
@@ -38,8 +38,8 @@ async def test_weights_change_and_versions_are_swapped_under_load(router):
     shop = await open_shop("v0")
     upstreams = {slot: (shop.address,), other(slot): ()}
     await put(router, Routes(upstreams, 0, slot))
-    load = Load(router.address, Plan(rps=RPS, mix=EVERYTHING, seed=4, timeout=30))
-    load.start()
+    # On a machine that is busy with other things the schedule waits; alone it keeps its rate.
+    visitors = Visitors(router.address, Plan(rps=RPS, mix=EVERYTHING, seed=4, timeout=30, most_in_flight=400))
     try:
         for swap in range(1, SWAPS + 1):
             new, salt = other(slot), salt + 1
@@ -55,17 +55,18 @@ async def test_weights_change_and_versions_are_swapped_under_load(router):
             assert await shop.stop() == 0
             slot, shop = new, fresh
     finally:
-        await load.stop()
+        samples = await asyncio.to_thread(visitors.leave)
         await shop.stop()
     assert changes >= 250
-    assert causes(load.samples) == Counter()
-    assert len(load.samples) >= 30_000
-    kinds = Counter(sample.kind for sample in load.samples)
+    assert len(samples) >= 30_000
+    assert causes(samples) == Counter()
+    assert len(samples) >= 30_000
+    kinds = Counter(sample.kind for sample in samples)
     assert set(kinds) == set(EVERYTHING)
-    assert {sample.version for sample in load.samples} == {f"v{n}" for n in range(SWAPS + 1)}
+    assert {sample.version for sample in samples} == {f"v{n}" for n in range(SWAPS + 1)}
     # The proxy's own account agrees with the visitors', request by request.
-    seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= len(load.samples))
-    assert sum(b.requests for b in seen.buckets) == len(load.samples)
+    seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= len(samples))
+    assert sum(b.requests for b in seen.buckets) == len(samples)
     assert sum(b.errors for b in seen.buckets) == 0
     assert seen.dropped == 0
 

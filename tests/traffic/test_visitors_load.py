@@ -5,7 +5,7 @@ import signal
 from collections import Counter
 
 import pytest
-from traffic_world import free_port, open_shop
+from traffic_world import free_port, open_shop, shops
 
 from crossfade.demo.load import EVERYTHING, Load, Plan, causes
 
@@ -73,16 +73,15 @@ async def test_nobody_there_is_refused():
 
 
 async def test_a_seed_repeats_the_mix_and_the_schedule_is_kept():
-    shop = await open_shop("1")
     plan = Plan(rps=200, seed=6, mix=EVERYTHING, slow_ms=100, stream_ms=100)
-    first, second = [await Load(shop.address, plan).run(1.5) for _ in range(2)]
+    async with shops("1") as (shop,):
+        first, second = [await Load(shop.address, plan).run(1.5) for _ in range(2)]
     for samples in (first, second):
         assert causes(samples) == {}
         assert len(samples) >= 290
     count = min(len(first), len(second))
     kinds = [[s.kind for s in sorted(samples, key=lambda s: s.at)][:count] for samples in (first, second)]
     assert Counter(kinds[0]) == Counter(kinds[1])
-    await shop.stop()
 
 
 async def test_the_shop_ends_gracefully_and_fails_as_told():

@@ -1,6 +1,7 @@
 """A Caddy, shops behind it and visitors in front, all real and all on loopback."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 
 from crossfade.config.model import CaddyRouter as Settings
+from crossfade.demo.load import Load
 from crossfade.traffic.routers.caddy import CaddyRouter
 
 
@@ -61,3 +63,35 @@ async def visitor(address, **more):
     """A client that keeps its connections and takes no proxy from the environment."""
     async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=20, **more) as client:
         yield client
+
+
+class Visitors:
+    """A load in a process of its own, so that neither it nor what it watches waits for the other."""
+
+    def __init__(self, address, plan):
+        spawning = multiprocessing.get_context("spawn")
+        self._ours, theirs = spawning.Pipe()
+        self._process = spawning.Process(target=_visit, args=(theirs, address, plan), daemon=True)
+        self._process.start()
+        assert self._ours.poll(60)
+        self._ours.recv()
+
+    def leave(self):
+        """Every sample, once the last request has ended."""
+        self._ours.send("leave")
+        assert self._ours.poll(120)
+        samples = self._ours.recv()
+        self._process.join()
+        return samples
+
+
+def _visit(pipe, address, plan):
+    async def visit():
+        load = Load(address, plan)
+        load.start()
+        pipe.send("begun")
+        await asyncio.to_thread(pipe.recv)
+        await load.stop()
+        return load.samples
+
+    pipe.send(asyncio.run(visit()))

@@ -65,7 +65,8 @@ class Plan:
     """How much of what: `rps` requests a second, kinds in the proportions of `mix`.
 
     `timeout` bounds one request in seconds; `stream_ms` is how long a stream or websocket lives;
-    `slow_ms` how long a slow request works; `headers` go with every request.
+    `slow_ms` how long a slow request works; `headers` go with every request. With `most_in_flight` the
+    schedule waits when so many are under way: for machines that may be too busy for the load itself.
     """
 
     rps: float = 200.0
@@ -77,6 +78,7 @@ class Plan:
     body_bytes: int = 512
     paths: tuple[str, ...] = ("/", "/api/products", "/api/products/2")
     headers: Mapping[str, str] = field(default_factory=dict)
+    most_in_flight: int | None = None
 
 
 class _DroppedError(Exception):
@@ -139,16 +141,18 @@ class Load:
         self._idle.clear()
 
     async def _pace(self) -> None:
-        began, sent = time.monotonic(), 0
+        began, sent, most = time.monotonic(), 0, self.plan.most_in_flight
         kinds, weights = zip(*self.plan.mix.items(), strict=True)
         while True:
-            due = int((time.monotonic() - began) * self.plan.rps) + 1
-            for _ in range(due - sent):  # one draw each: what is drawn must not depend on how time passes
+            due = max(int((time.monotonic() - began) * self.plan.rps) + 1 - sent, 0)
+            now = due if most is None else max(min(due, most - len(self._under_way)), 0)
+            for _ in range(now):  # one draw each: what is drawn must not depend on how time passes
                 kind = self._random.choices(kinds, weights)[0]
                 task = asyncio.create_task(self._one(kind, self._random.choice(self.plan.paths)))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
-            sent = max(sent, due)
+            sent += now
+            began += (due - now) / self.plan.rps  # what found no room is put off, not made up for
             await asyncio.sleep(max(began + sent / self.plan.rps - time.monotonic(), 0.0005))
 
     async def _one(self, kind: Kind, path: str) -> None:
