@@ -68,8 +68,8 @@ class FakeRouter:
         routes_checked(routes)
         if fence < self.proxy.fence:
             raise StaleFenceError(
-                code="router.stale-fence",
-                what=f"routes of fence {fence} came after those of fence {self.proxy.fence}",
+                "router.stale-fence",
+                f"routes of fence {fence} came after those of fence {self.proxy.fence}",
                 next="nothing was changed",
             )
         self.proxy.calls.append((routes, fence))
@@ -91,4 +91,4 @@ class FakeRouter:
 
     def _reach(self) -> None:
         if self.proxy.down:
-            raise UnreachableError(code="router.unreachable", what="the fake proxy is down", next="bring it up")
+            raise UnreachableError("router.unreachable", "the fake proxy is down", next="bring it up")

@@ -60,8 +60,8 @@ class CounterProcess:
                 return ports["udp"]
             await asyncio.sleep(0.02)
         raise UnreachableError(
-            code="counter.unreachable",
-            what="the process that counts requests does not start",
+            "counter.unreachable",
+            "the process that counts requests does not start",
             where=str(self.child.errors),
             next="look into that file",
         )

@@ -184,8 +184,8 @@ class CaddyRouter:
                 answers = [await client.get(f"http://{self.address}/", headers=headers) for headers in requests]
         except httpx.HTTPError as error:
             raise UnreachableError(
-                code="caddy.no-answer",
-                what=f"nobody answers on {self.address}: {str(error) or type(error).__name__}",
+                "caddy.no-answer",
+                f"nobody answers on {self.address}: {str(error) or type(error).__name__}",
                 where=f"router.listen {self._settings.listen}",
                 next="the next step of a rollout starts a managed Caddy again; start an existing one yourself",
             ) from error

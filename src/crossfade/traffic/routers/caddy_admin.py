@@ -37,8 +37,8 @@ class CaddyAdmin:
                 if answer.status_code != httpx.codes.PRECONDITION_FAILED:
                     return
         raise CrossfadeError(
-            code="caddy.contended",
-            what="somebody else keeps changing Caddy's configuration",
+            "caddy.contended",
+            "somebody else keeps changing Caddy's configuration",
             where=self.address,
             next="stop the other program that writes it, or try again",
             retry=True,
@@ -64,16 +64,16 @@ class CaddyAdmin:
             answer = await client.request(method, path, **more)
         except httpx.HTTPError as error:
             raise UnreachableError(
-                code="caddy.unreachable",
-                what=f"Caddy's admin API does not answer: {str(error) or type(error).__name__}",
+                "caddy.unreachable",
+                f"Caddy's admin API does not answer: {str(error) or type(error).__name__}",
                 where=self.address,
                 next="the next step of a rollout starts a managed Caddy again; start an existing one yourself",
             ) from error
         if answer.is_success or answer.status_code == httpx.codes.PRECONDITION_FAILED:
             return answer
         raise CrossfadeError(
-            code="caddy.refused",
-            what=f"Caddy refuses {method} {path}: {_reason(answer)}",
+            "caddy.refused",
+            f"Caddy refuses {method} {path}: {_reason(answer)}",
             where=self.address,
             next="Caddy kept what it had; repair what it names, and the next attempt goes on",
             retry=True,

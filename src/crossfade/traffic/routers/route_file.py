@@ -73,21 +73,21 @@ def routes_checked(routes: Routes) -> Routes:
         addresses, share = routes.upstreams.get(slot, ()), routes.weight(slot)
         if len(addresses) > ENTRIES:
             raise BadInputError(
-                code="router.too-many-instances",
-                what=f"{slot} has {len(addresses)} instances, and a slot holds {ENTRIES}",
+                "router.too-many-instances",
+                f"{slot} has {len(addresses)} instances, and a slot holds {ENTRIES}",
                 next=f"set instances to {ENTRIES} or fewer",
             )
         for address in addresses:
             if not _ADDRESS.fullmatch(address):
                 raise BadInputError(
-                    code="router.bad-address",
-                    what=f"{address!r} is not an address that traffic can be sent to",
+                    "router.bad-address",
+                    f"{address!r} is not an address that traffic can be sent to",
                     next="an upstream is HOST:PORT",
                 )
         if share and not addresses and any(routes.upstreams.get(each) for each in SLOTS):
             raise BadInputError(
-                code="router.empty-slot",
-                what=f"{slot} would get {share / 100:g} % of the traffic, and nothing runs there",
+                "router.empty-slot",
+                f"{slot} would get {share / 100:g} % of the traffic, and nothing runs there",
                 next="start instances first, or give the traffic to the other slot",
             )
     return routes
@@ -117,8 +117,8 @@ class RouteFile:
             current = self.read()
             if current is not None and current.fence > wanted.fence:
                 raise StaleFenceError(
-                    code="router.stale-fence",
-                    what=f"routes of fence {wanted.fence} came after those of fence {current.fence}",
+                    "router.stale-fence",
+                    f"routes of fence {wanted.fence} came after those of fence {current.fence}",
                     where=str(self.path),
                     next="nothing was changed; a newer worker is in charge of this rollout",
                 )
