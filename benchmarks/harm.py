@@ -1,6 +1,6 @@
 """What a bad release costs, live: the same rollout on Caddy, judged by ours and by its peers' judges.
 
-    python benchmarks/harm.py [--only ours,argo] [--errors 1,5,100] [--seconds 360] [--rps 200] [--seed 1] [--json]
+    python benchmarks/harm.py [--only ours,argo] [--errors 1,5,100] [--seconds 375] [--rps 200] [--seed 1] [--json]
 
 Each row is a real rollout on this machine: two instances of each version as processes, Caddy, the engine, and open-loop
 HTTP load from a process of its own. A version that fails some of its requests is released at 5 % of the traffic, and stays there
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="judges, with commas between them, by the beginnings of their names")
     parser.add_argument("--errors", default="1,5,100", help="percent of the new version's requests that fail")
-    parser.add_argument("--seconds", type=float, default=360.0, help="how long a judge may take")
+    parser.add_argument("--seconds", type=float, default=375.0, help="how long a judge may take")
     parser.add_argument("--rps", type=float, default=200.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
