@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from crossfade.config.model import Deployment
 from crossfade.rollouts.rollout import ACTION, OUTCOME, ROLLOUT, Command, Outcome, Rollout
-from crossfade.store import queries
+from crossfade.store import queries, record_queries
 from crossfade.store.encoding import action_values, as_command, look_values, sample_values, state_values, subject
 from crossfade.store.record import Entry, record, superseded, wanted
 from crossfade.store.rows import Claim, Turn
@@ -115,7 +115,7 @@ def _write_details(connection: sa.Connection, turns: Sequence[Turn], now: float)
             if t.seen is not None
         ],
     )
-    queries.insert_samples(connection, [sample_values(t.rollout, s) for t in turns for s in t.samples])
+    record_queries.insert_samples(connection, [sample_values(t.rollout, s) for t in turns for s in t.samples])
 
 
 _ANY_KEY = orjson.OPT_NON_STR_KEYS

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from crossfade.core.durations import format_share
 from crossfade.rollouts.rollout import ACTION, Action, Event, Outcome
-from crossfade.store import queries
+from crossfade.store import queries, record_queries
 from crossfade.store.audit import AuditRow, Subject, seal
 
 Entry = tuple[Subject, Event]
@@ -18,13 +18,13 @@ def record(connection: sa.Connection, now: float, entries: Sequence[Entry]) -> N
     """Append `entries` and tell who waits for them. Locks the end of the chain until the transaction ends."""
     if not entries:
         return
-    head = queries.head(connection, lock=True)
+    head = record_queries.head(connection, lock=True)
     rows: list[AuditRow] = []
     for subject, event in entries:
         row = seal(head, at=now, actor=event.actor, kind=event.kind, subject=subject, text=event.text, data=event.data)
         rows.append(row)
         head = row.as_head()
-    queries.append(connection, rows)
+    record_queries.append(connection, rows)
     queries.notify(connection)
 
 

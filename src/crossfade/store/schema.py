@@ -40,7 +40,7 @@ def _upgrade(connection: sa.Connection, database: Database) -> None:
     if found == NEWEST:
         return  # somebody else was faster
     from alembic import command  # noqa: PLC0415 - slow to import, and needed once in a database's life
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
 
     config = alembic_config(connection)
     ours = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}

@@ -16,7 +16,7 @@ from crossfade.config.model import Component, Deployment
 from crossfade.core.clock import Clock
 from crossfade.core.errors import BadInputError
 from crossfade.rollouts.rollout import ACTION, OUTCOME, Action, Command, Event, Outcome, Rollout, Verb
-from crossfade.store import claims, queries
+from crossfade.store import claims, queries, record_queries
 from crossfade.store.audit import AuditRow, Head, Subject, Verification, verify
 from crossfade.store.database import Database, read_url
 from crossfade.store.encoding import SAMPLE, as_rollout_row, as_target, rollout_values, subject
@@ -212,7 +212,7 @@ class Store:
         def work(connection: sa.Connection) -> Command:
             now = self._database.now(connection)
             serial = queries.ask(connection, rollout_id)
-            row = None if serial is None else queries.select_rollout(connection, rollout_id)
+            row = None if serial is None else record_queries.select_rollout(connection, rollout_id)
             if serial is None or row is None:
                 raise BadInputError(
                     "rollout.unknown",
@@ -257,7 +257,7 @@ class Store:
 
     def rollout(self, rollout_id: str) -> RolloutRow | None:
         """One rollout."""
-        row = self._database.read(lambda c: queries.select_rollout(c, rollout_id))
+        row = self._database.read(lambda c: record_queries.select_rollout(c, rollout_id))
         return None if row is None else as_rollout_row(row)
 
     def rollouts(
@@ -270,7 +270,7 @@ class Store:
     ) -> list[RolloutRow]:
         """The newest rollouts, newest first."""
         rows = self._database.read(
-            lambda c: queries.select_rollouts(
+            lambda c: record_queries.select_rollouts(
                 c, component=component, environment=environment, active=active, most=limit
             )
         )
@@ -278,20 +278,20 @@ class Store:
 
     def events(self, *, after: int = 0, rollout: str | None = None, limit: int = 1000) -> list[AuditRow]:
         """Entries of the audit record behind sequence number `after`, oldest first."""
-        return self._database.read(lambda c: queries.select_audit(c, after=after, rollout=rollout, most=limit))
+        return self._database.read(lambda c: record_queries.select_audit(c, after=after, rollout=rollout, most=limit))
 
     def head(self) -> Head:
         """The end of the audit chain, as the database has noted it."""
-        return self._database.read(queries.head)
+        return self._database.read(record_queries.head)
 
     def verify_audit(self, anchor: Head | None = None) -> Verification:
         """Check the whole audit record; `anchor` is a head that was noted elsewhere earlier."""
-        return self._database.read(lambda c: verify(_all_entries(c), head=queries.head(c), anchor=anchor))
+        return self._database.read(lambda c: verify(_all_entries(c), head=record_queries.head(c), anchor=anchor))
 
     def samples(self, rollout_id: str, *, since: float = -math.inf) -> list[Sample]:
         """The buckets that a rollout was judged by, from `since` on, oldest first."""
         bound = None if since == -math.inf else since
-        rows = self._database.read(lambda c: queries.select_samples(c, rollout_id, bound))
+        rows = self._database.read(lambda c: record_queries.select_samples(c, rollout_id, bound))
         return [SAMPLE.validate_json(text) for text in rows]
 
     # -- waiting -------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class Store:
 
     def wait_for_events(self, after: int, timeout: float) -> bool:
         """Block until the audit record goes beyond sequence number `after`; False after `timeout` seconds."""
-        return self._wait(timeout, lambda c: 0.0 if queries.head(c).count > after else math.inf)
+        return self._wait(timeout, lambda c: 0.0 if record_queries.head(c).count > after else math.inf)
 
     def _wait(self, timeout: float, due_in: Callable[[sa.Connection], float]) -> bool:
         give_up, soon = time.monotonic() + timeout, math.inf
@@ -386,6 +386,6 @@ def _require_current(connection: sa.Connection, rollout: Rollout) -> None:
 
 def _all_entries(connection: sa.Connection) -> Iterator[AuditRow]:
     after = 0
-    while page := queries.select_audit(connection, after=after, rollout=None, most=_PAGE):
+    while page := record_queries.select_audit(connection, after=after, rollout=None, most=_PAGE):
         yield from page
         after = page[-1].sequence
