@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from shapes import holds
-from views import NOW, deployment, rollout, view
+from views import FINDING, NOW, deployment, rollout, view
 
 from crossfade.cli.render.errors import error_text
 from crossfade.cli.render.objects import plan_object, rollout_object
@@ -147,3 +148,13 @@ def test_cleaned_text_is_printable(text: str) -> None:
 @given(st.floats(min_value=0, max_value=1e9))
 def test_spans_are_short(seconds: float) -> None:
     assert re.fullmatch(r"(\d+(\.\d)?[dhms])+", span(seconds))
+
+
+def test_rules_that_cannot_be_judged_are_told():
+    told = replace(FINDING, unknown=("cpu > 90% over 1m -> pause: the query gave no value",))
+    lines = why_lines(("api", "production"), view(finding=told), None, [], NOW, watched=True)
+    assert any(line.startswith("  not judged") and "cpu > 90%" in line for line in lines)
+    ended = why_lines(
+        ("api", "production"), view(finding=told, status="done", finished_at=NOW), None, [], NOW, watched=True
+    )
+    assert not any("not judged" in line for line in ended)

@@ -60,12 +60,21 @@ def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
     else:
         first = f"{name} is under way, at {share(r.share)}, {step_title(r)}"
         facts += _what_it_waits_for(view, now)
+    facts += _unknown_rules(view)
     if not r.finished and not watched:
         facts.append(("stands still", "no worker is alive: start one with `crossfade worker`, or use `status --watch`"))
     if command := next_command(r):
         facts.append(("next", command))
     width = max((len(label) for label, _ in facts), default=0)
     return [first, *(f"  {label.ljust(width)}  {text}" for label, text in facts if text)]
+
+
+def _unknown_rules(view: View) -> list[tuple[str, str]]:
+    """Rules that cannot be judged now, each with what is missing: nobody should believe that they watch."""
+    finding = view.seen.finding if view.seen is not None else None
+    if finding is None or view.rollout.finished:
+        return []
+    return [("not judged", one_line(each)) for each in finding.unknown]
 
 
 def _what_it_waits_for(view: View, now: float) -> list[tuple[str, str]]:
