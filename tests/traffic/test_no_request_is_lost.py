@@ -72,13 +72,19 @@ async def test_weights_change_and_versions_are_swapped_under_load(router):
 
 
 async def test_an_instance_is_replaced_inside_a_live_slot(router):
-    """One of two instances ends and comes back elsewhere, while both serve."""
+    """One of two instances ends and comes back elsewhere, while both serve, and nobody tells the router first.
+
+    A request that stood at the door of the ending instance in that very instant was taken by nobody, and may have
+    been: it is not sent a second time. So an accident may cost a request, and no more than that; what the engine
+    does by itself is told to the router first, and costs none (the test above).
+    """
     shops = [await open_shop("1"), await open_shop("1")]
     await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
+    accidents = 8
     load = Load(router.address, Plan(rps=400, seed=5))
     load.start()
     try:
-        for turn in range(8):
+        for turn in range(accidents):
             leaving = shops[turn % 2]
             await leaving.stop()  # the router learns of it only afterwards, as in an accident
             shops[turn % 2] = await open_shop("1")
@@ -88,4 +94,7 @@ async def test_an_instance_is_replaced_inside_a_live_slot(router):
         await load.stop()
         for shop in shops:
             await shop.stop()
-    assert causes(load.samples) == Counter()
+    failed = [sample for sample in load.samples if sample.failed]
+    assert {(sample.cause, sample.status) for sample in failed} <= {("status", 502)}
+    assert len(failed) <= accidents
+    assert len(load.samples) > 100 * accidents
