@@ -98,3 +98,25 @@ async def test_an_instance_is_replaced_inside_a_live_slot(router):
     assert {(sample.cause, sample.status) for sample in failed} <= {("status", 502)}
     assert len(failed) <= accidents
     assert len(load.samples) > 100 * accidents
+
+
+async def test_an_instance_that_is_taken_out_first_is_replaced_without_a_loss(router):
+    """The same, told to the router before: nobody notices, exactly."""
+    shops = [await open_shop("1"), await open_shop("1")]
+    await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
+    load = Load(router.address, Plan(rps=400, seed=6))
+    load.start()
+    try:
+        for turn in range(8):
+            leaving, staying = shops[turn % 2], shops[1 - turn % 2]
+            await put(router, Routes({"blue": (staying.address,), "green": ()}, 0, "blue"))
+            await asyncio.sleep(1.0)  # what was on its way to it has been answered
+            await leaving.stop()
+            shops[turn % 2] = await open_shop("1")
+            await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
+    finally:
+        await load.stop()
+        for shop in shops:
+            await shop.stop()
+    assert len(load.samples) > 1_000
+    assert causes(load.samples) == Counter()
