@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from crossfade.cli.render.plain import one_line
 from crossfade.cli.render.printer import Printer
@@ -257,18 +258,24 @@ class _Watching:
 
 @contextlib.contextmanager
 def _interruptible(printer: Printer) -> Iterator[asyncio.Event]:
-    """Ctrl-C, TERM and a closed terminal set the event; clearing up goes on however often they come."""
+    """Ctrl-C, TERM and a closed terminal set the event; clearing up goes on however often they come.
+
+    Not by the loop's own handlers: those end with the loop, and the default that they leave behind would let a late
+    signal take the exit code from a process that has nothing left to do but to give it.
+    """
     loop, event = asyncio.get_running_loop(), asyncio.Event()
 
-    def interrupt() -> None:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(heard)
+
+    def heard() -> None:
         printer.note("\nending everything that was started …")
         event.set()
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield event
     finally:
         for number in numbers:
-            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN if event.is_set() else before[number])
