@@ -19,6 +19,7 @@ demo: setup ## a bad release goes back by itself, a good one reaches 100 % (up t
 
 test: lint ## every check and every test
 	@sh scripts/system-packages.sh
+	@sh scripts/test-servers.sh
 	@$(PY) -m pytest $(ARGS)
 
 check: test ## everything that CI runs

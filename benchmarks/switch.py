@@ -32,8 +32,8 @@ from typing import Any
 
 import psutil
 
-from crossfade.config.model import CaddyRouter as Settings
-from crossfade.config.model import Sticky
+from crossfade.config.routers import CaddyRouter as Settings
+from crossfade.config.routers import Sticky
 from crossfade.core.durations import FULL
 from crossfade.demo.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import Routes

@@ -5,7 +5,7 @@ set -eu
 unset CDPATH
 cd -- "$(dirname -- "$0")/.."
 
-PACKAGES="prometheus"
+PACKAGES="prometheus docker-registry"
 
 tools=$(pwd)/.tools
 missing=""

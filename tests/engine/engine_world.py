@@ -18,7 +18,6 @@ import psutil
 from engine_process import work
 
 from crossfade.config.model import (
-    CaddyRouter,
     Canary,
     Component,
     Deployment,
@@ -31,6 +30,7 @@ from crossfade.config.model import (
     Stage,
     VersionProof,
 )
+from crossfade.config.routers import CaddyRouter
 from crossfade.demo.load import Load, Plan, causes
 from crossfade.engine.control import Control, View
 from crossfade.engine.site import RealSites, Site

@@ -123,7 +123,7 @@ class Place:
 
     def _targets_of_file(self) -> list[tuple[str, str]]:
         project = self.loaded.project
-        return [(c, e) for e in project.environments for c in project.components]
+        return [(c, e) for e in project.environments for c, each in project.components.items() if each.command]
 
     def view(self, control: Control, component: str | None, environment: str | None) -> View:
         """The rollout that is meant, by its id or by its target."""

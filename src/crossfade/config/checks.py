@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from crossfade.config.faults import Path, nearest, show, suggest
 from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
 from crossfade.config.model import Canary, Environment, Project
+from crossfade.config.publishing_checks import publishing
+from crossfade.config.remarks import Remark
 from crossfade.config.rules import METRICS, parse_rule
 from crossfade.core.durations import format_duration
 
 _LAST_PORT = 65_535
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Something about keys together: `paths` are those that it is about, the first is where it is shown.
-
-    `fatal`: the file is not used; otherwise it is a warning.
-    """
-
-    code: str
-    paths: tuple[Path, ...]
-    what: str
-    hint: str
-    fatal: bool = True
-
-
 def remarks(project: Project) -> Iterator[Remark]:
     """Everything about the project that does not fit together."""
     yield from _listeners(project)
+    yield from publishing(project)
     for name, component in project.components.items():
         at: Path = ("components", name)
         if component.drain.grace == 0:
@@ -94,7 +82,7 @@ def strange_rules(at: Path, rules: Any, named: tuple[str, ...], how: str) -> Ite
 
 def _listeners(project: Project) -> Iterator[Remark]:
     taken: list[tuple[str, str, str]] = []
-    several = len(project.components) > 1
+    running = [name for name, component in project.components.items() if component.command]
     used = {environment.router.listen.rpartition(":")[2] for environment in project.environments.values()}
     free = next(str(port) for port in range(8080, _LAST_PORT) if str(port) not in used)
     for name, environment in project.environments.items():
@@ -103,12 +91,12 @@ def _listeners(project: Project) -> Iterator[Remark]:
         if len(port) > 5 or int(port) > _LAST_PORT:  # noqa: PLR2004 - the digits of the last port
             yield Remark("config.port", (listen,), f"there is no port {port[:20]}", f"ports end at {_LAST_PORT}")
             continue
-        if several:
-            names = ", ".join(project.components)
+        if len(running) > 1:
+            names = ", ".join(running)
             yield Remark(
                 "config.shared-address",
                 (listen, ("components",)),
-                f"{environment.router.listen} would serve {len(project.components)} components ({names}):"
+                f"{environment.router.listen} would serve {len(running)} components ({names}):"
                 " one address serves one component",
                 "keep one component in this file, and give each of the others a file and an address of its own",
             )

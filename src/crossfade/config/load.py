@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from crossfade.config.checks import Remark, remarks, unknown_metrics
+from crossfade.config.checks import remarks, unknown_metrics
 from crossfade.config.document import Document, parse
 from crossfade.config.explain import explain
 from crossfade.config.faults import ConfigError, Fault, Mark, suggest
 from crossfade.config.faults import Path as Where
 from crossfade.config.model import Component, Deployment, Environment, Project
 from crossfade.config.quantities import FROM_FILE
+from crossfade.config.remarks import Remark
 from crossfade.core.errors import BadInputError
 
 NAME = "crossfade.yaml"
@@ -107,6 +108,14 @@ def resolve(loaded: LoadedProject, component: str, environment: str, state: Path
     project = loaded.project
     workload = _named("component", component, project.components, loaded.path)
     settings = _named("environment", environment, project.environments, loaded.path)
+    if not workload.command:
+        code = "config.not-deployable"
+        raise BadInputError(
+            code,
+            f"{component} does not run anywhere: it has no `command`",
+            where=_shown(loaded.path),
+            next="name a component that runs, or give this one a `command`; what is only published goes by `crossfade publish`",
+        )
     root = Path(os.path.abspath(loaded.path)).parent  # noqa: PTH100 - a linked file still belongs to its own folder
     return Deployment(
         project=project.project,
@@ -165,8 +174,6 @@ def _target(tree: Mapping[str, Any], path: Where) -> tuple[str, ...]:
             break
         names.append(part)
         here = here[part]
-    if names and names[-1] == "command":
-        names.pop()  # a component is nothing without one
     return tuple(names)
 
 

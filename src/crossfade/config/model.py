@@ -14,7 +14,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from crossfade.config.metrics import Metrics, RouterMetrics
+from crossfade.config.publishing import Build, Part, Publish, Registry, Source, Versioning
 from crossfade.config.quantities import FROM_FILE, SHARE, Duration, Ratio, Share, Size
+from crossfade.config.routers import CaddyRouter, Router
 from crossfade.config.rules import BOUND_UNITS, METRICS, RULE_LINE, Unit, parse_rule, read_bound, with_unit, write_bound
 from crossfade.config.section import (
     Argument,
@@ -83,9 +85,17 @@ class VersionProof(Section):
 class Component(Section):
     """Something that is versioned and released."""
 
+    source: Source | None = Field(
+        default=None,
+        description="Where it stands in the repository and how its version is told; a bare path is enough.",
+    )
+    build: Build | None = Field(default=None, description="How its artifact is made.")
+    publish: tuple[Publish, ...] = Field(
+        default=(), description="Where its artifact is published: names of registries, or sections."
+    )
     command: tuple[Argument, ...] = Field(
-        min_length=1,
-        description="Program and arguments. `{port}`, `{version}`, `{instance}` are replaced; no shell is involved.",
+        default=(),
+        description="What runs; absent where nothing does. Program and arguments: `{port}`, `{version}`, `{instance}` are replaced; no shell is involved.",
     )
     directory: Folder = Field(
         default=".", description="Working directory, relative to the file; `{version}`, `{instance}` are replaced."
@@ -106,55 +116,12 @@ class Component(Section):
     )
 
 
-class Sticky(Section):
-    """What keeps a user on one side of a split while the weight grows."""
-
-    cookie: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9_-]+$", description="Name of a bucket cookie that the router sets."
-    )
-    header: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9-]+$", description="Request header whose value is hashed (a user id)."
-    )
-    user_cookie: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9_-]+$", description="The application's own cookie whose value is hashed."
-    )
-
-    @model_validator(mode="after")
-    def _one_key(self) -> Self:
-        if sum(key is not None for key in (self.cookie, self.header, self.user_cookie)) != 1:
-            msg = "name exactly one of cookie, header and user_cookie"
-            raise ValueError(msg)
-        return self
-
-
 class ProcessRuntime(Section):
     """Instances are processes of this machine."""
 
     shorthand: ClassVar[Shorthand | None] = kinds("process")
 
     kind: Literal["process"] = Field(default="process", description="The kind of runtime.")
-
-
-class CaddyRouter(Section):
-    """Traffic goes through Caddy: our own child, or one that runs already."""
-
-    shorthand: ClassVar[Shorthand | None] = kinds("caddy")
-
-    kind: Literal["caddy"] = Field(default="caddy", description="The kind of router.")
-    listen: str = Field(
-        default="127.0.0.1:8080", pattern=r"^[^\s]*:\d+$", description="Address that users reach, HOST:PORT."
-    )
-    admin: str | None = Field(
-        default=None,
-        pattern=r"^https?://",
-        description="Admin API of an existing Caddy, such as http://127.0.0.1:2019; a managed Caddy is started when absent.",
-    )
-    sticky: Sticky | None = Field(default=None, description="Absent: every request is split on its own.")
-    override_header: str = Field(
-        default="X-Canary",
-        pattern=r"^[A-Za-z0-9-]+$",
-        description="`always` sends a request to the canary, `never` to stable.",
-    )
 
 
 class Rule(Section):
@@ -344,7 +311,6 @@ Strategy = Annotated[
     kinds("direct", "blue-green", "canary"),
 ]
 Runtime = ProcessRuntime
-Router = CaddyRouter
 
 
 class Environment(Section):
@@ -359,6 +325,9 @@ class Environment(Section):
     instances: int | None = Field(
         default=None, ge=1, le=12, description="Instances of each component here; the component's number when absent."
     )
+    image_tags: tuple[Part, ...] = Field(
+        default=(), description="Tags of images that are published for this environment; the registry's own when empty."
+    )
     variables: dict[VariableName, VariableValue] = Field(
         default_factory=dict,
         description="Environment variables added to every component here; they win over the component's own.",
@@ -370,7 +339,13 @@ class Project(Section):
 
     project: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="Name of the project.")
     components: dict[Name, Component] = Field(min_length=1, description="What is versioned and released, by name.")
-    environments: dict[Name, Environment] = Field(min_length=1, description="Where releases run, by name.")
+    environments: dict[Name, Environment] = Field(
+        default_factory=dict, description="Where releases run, by name; none where everything is only published."
+    )
+    registries: dict[Name, Registry] = Field(
+        default_factory=dict, description="Where artifacts are published, by name."
+    )
+    versioning: Versioning = Field(default=Versioning(), description="How versions follow from changesets.")
 
 
 class Deployment(Section):

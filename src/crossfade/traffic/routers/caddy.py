@@ -20,8 +20,8 @@ from typing import Self
 
 import httpx
 
-from crossfade.config.model import CaddyRouter as Settings
 from crossfade.config.model import Deployment
+from crossfade.config.routers import CaddyRouter as Settings
 from crossfade.core.errors import CrossfadeError, UnreachableError
 from crossfade.traffic.counting import CounterProcess
 from crossfade.traffic.port import SLOTS, Capabilities, Counts, RouterView, Routes, Slot, other
