@@ -20,6 +20,10 @@ from crossfade.config.shape import Found, Place, kind_of, locate, walk
 PATTERNS: Mapping[str, str] = {
     r"^/": "must start with /",
     r"^https?://": "must start with http:// or https://",
+    r"^https?://[^\s]+$": "must be an address that starts with http:// or https://",
+    r"^(file|s3|gs|az)://[^\s]+$": "must start with file://, s3://, gs:// or az://",
+    r"^[^\x00]+$": "must not hold a NUL byte",
+    r"^[^/\x00][^\x00]*$": "must be a path below the folder, which does not start with /",
     r"^[^\s]*:\d+$": "must be HOST:PORT, such as 127.0.0.1:8080",
     r"^[a-z][a-z0-9-]*$": "must be lower-case letters, digits and hyphens, starting with a letter",
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$": "must be letters, digits, dots, hyphens and underscores (at most 63), starting with a letter or digit",
@@ -38,6 +42,7 @@ _EXAMPLES = {
     "weight": "weight: 5%",
     "metric": "metric: error_rate",
     "url": "url: http://127.0.0.1:9090",
+    "to": "to: npm",
 }
 
 _SPECIAL = set("{}[],:#&*!|>%@`\"' ")

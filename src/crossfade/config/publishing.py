@@ -27,7 +27,7 @@ class SecretReference(Section):
 class Source(Section):
     """Where a component stands in the repository, and how its version is told; a bare path is enough."""
 
-    shorthand: ClassVar[Shorthand | None] = Shorthand(("packages/core",), r"^[^\x00]+$", lambda path: {"path": path})
+    shorthand: ClassVar[Shorthand | None] = Shorthand(("packages/core",), r"^[^\x00]*$", lambda path: {"path": path})
 
     path: RelativePath = Field(default=".", description="Its folder, relative to the file.")
     version: Literal["package.json", "pyproject.toml", "VERSION", "ledger"] | None = Field(
@@ -74,7 +74,7 @@ class Publish(Section):
     """One place where a component is published; the registry's name alone is enough."""
 
     shorthand: ClassVar[Shorthand | None] = Shorthand(
-        ("npm",), r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", lambda name: {"to": name}
+        ("npm",), r"^[A-Za-z0-9][A-Za-z0-9._-]*$", lambda name: {"to": name}
     )
 
     to: Name = Field(description="Name of a registry in `registries`.")

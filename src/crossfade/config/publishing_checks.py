@@ -11,6 +11,14 @@ from crossfade.config.remarks import Remark
 
 def publishing(project: Project) -> Iterator[Remark]:
     """Everything about what is built and published that does not fit together."""
+    running = [name for name, component in project.components.items() if component.command]
+    if running and not project.environments:
+        yield Remark(
+            "config.no-environment",
+            (("components", running[0]),),
+            f"{running[0]} runs, but there is no environment for it",
+            "add `environments:` — where releases run, by name, such as `production:`",
+        )
     for name, component in project.components.items():
         at: Path = ("components", name)
         if not (component.command or component.source or component.build or component.publish):

@@ -131,7 +131,7 @@ def walk(root: type[Section]) -> Iterator[tuple[Path, type[Section]]]:
 
     >>> from crossfade.config.model import Project
     >>> [".".join(map(str, path)) for path, _ in walk(Project)][:4]
-    ['', 'components.*', 'components.*.health', 'components.*.ready']
+    ['', 'components.*', 'components.*.source', 'components.*.build']
     """
     yield from _walk((), root)
 
