@@ -20,12 +20,16 @@ Every method of `Store` is one transaction on SQLite or PostgreSQL; all SQL stan
     store.rollouts(active=True); store.rollout(rollout_id); store.target("api", "production")
     store.events(after=120); store.wait_for_events(after=120, timeout=1.0)
     store.samples(rollout_id); store.verify_audit(anchor=Head(120, "ab…"))
+    store.publications.begin(new_id, items, actor="ada", revision="5114f85…")  # or go on with the unfinished one
+    store.publications.note(publication.id, item, standing, actor="ada")       # what was read back, step by step
+
     store.heartbeat("worker-1", "executor-1"); store.workers(); store.now(); store.close()
 
 A claim is a lease with a fence: a worker that was too slow writes nothing. `write` gives the lease back.
 """
 
 from crossfade.store.audit import AuditRow, Fault, Head, Verification
+from crossfade.store.publications import Publication, Publications
 from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WorkerRow
 from crossfade.store.store import Store
 
@@ -34,6 +38,8 @@ __all__ = [
     "Claim",
     "Fault",
     "Head",
+    "Publication",
+    "Publications",
     "RolloutRow",
     "Store",
     "Target",

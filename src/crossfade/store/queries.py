@@ -42,7 +42,7 @@ def insert_new(dialect: str, table: sa.Table) -> Any:
 
 
 @functools.cache
-def _upsert(dialect: str, table: sa.Table, *updated: str) -> Any:
+def upsert(dialect: str, table: sa.Table, *updated: str) -> Any:
     """Insert, or update the columns `updated` of the row that is there."""
     insert = _insert(dialect, table)
     new = {name: insert.excluded[name] for name in updated}
@@ -254,7 +254,7 @@ def update_states(connection: sa.Connection, values: Sequence[Values]) -> None:
 def upsert_looks(connection: sa.Connection, values: Sequence[Values]) -> None:
     """Store what was seen."""
     if values:
-        connection.execute(_upsert(connection.dialect.name, looks, "at", "seen"), values)
+        connection.execute(upsert(connection.dialect.name, looks, "at", "seen"), values)
 
 
 def free_leases(connection: sa.Connection, *, worker: str | None = None) -> None:
@@ -367,7 +367,7 @@ def notify(connection: sa.Connection) -> None:
 def beat(connection: sa.Connection, worker: str, executor: str, now: float) -> None:
     """Note that a worker lives."""
     values = {"worker": worker, "executor": executor, "started_at": now, "seen_at": now}
-    connection.execute(_upsert(connection.dialect.name, workers, "executor", "seen_at"), values)
+    connection.execute(upsert(connection.dialect.name, workers, "executor", "seen_at"), values)
 
 
 def select_workers(connection: sa.Connection) -> Sequence[Row]:

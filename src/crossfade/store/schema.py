@@ -13,7 +13,7 @@ from crossfade.store.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-NEWEST = "0001"
+NEWEST = "0002"
 """The newest migration (a test compares it with the folder): where the database is there already,
 Alembic is not even imported."""
 

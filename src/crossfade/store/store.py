@@ -21,6 +21,7 @@ from crossfade.store.audit import AuditRow, Head, Subject, Verification, verify
 from crossfade.store.database import Database, read_url
 from crossfade.store.encoding import SAMPLE, as_rollout_row, as_target, rollout_values, subject
 from crossfade.store.place import Place
+from crossfade.store.publications import Publications
 from crossfade.store.record import finished, record
 from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WorkerRow
 from crossfade.store.schema import migrate
@@ -46,6 +47,7 @@ class Store:
         self._watchers: list[Watcher] = []
         self._closing = threading.Event()
         self._place = Place(database)
+        self.publications = Publications(database)
 
     @classmethod
     def open(cls, url: str, *, clock: Clock | None = None, patience: float = 10.0) -> Store:

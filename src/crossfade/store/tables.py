@@ -158,3 +158,27 @@ workers = sa.Table(
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("seen_at", sa.Double, nullable=False),
 )
+
+publications = sa.Table(
+    "publications",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("revision", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("finished_at", sa.Double),
+    sa.Column("ending", sa.Text),
+    sa.Column("items", sa.Text, nullable=False),
+    sa.Index("publications_newest", "created_at"),
+)
+"""What is to be where, and since when; `items` is JSON, `revision` the git commit, `ending` done or superseded."""
+
+publication_items = sa.Table(
+    "publication_items",
+    metadata,
+    sa.Column("publication", sa.Text, sa.ForeignKey("publications.id"), primary_key=True),
+    sa.Column("item", sa.Text, primary_key=True),
+    sa.Column("standing", sa.Text, nullable=False),
+    sa.Column("noted_at", sa.Double, nullable=False),
+)
+"""How far each item is (JSON)."""

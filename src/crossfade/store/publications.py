@@ -1,0 +1,168 @@
+"""The publishing journal as it is remembered: each step is one transaction, written with its entry in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+
+from crossfade.artifacts.journal import Item, Journal, Standing
+from crossfade.core.errors import BadInputError
+from crossfade.rollouts.rollout import Event
+from crossfade.store import publication_queries as queries
+from crossfade.store.audit import Subject
+from crossfade.store.database import Database
+from crossfade.store.record import record
+from crossfade.store.record_queries import head
+
+_ITEMS: TypeAdapter[tuple[Item, ...]] = TypeAdapter(tuple[Item, ...])
+_STANDING: TypeAdapter[Standing] = TypeAdapter(Standing)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A publication as it was last written. `ending` is `done`, `superseded`, or None while it is under way."""
+
+    id: str
+    actor: str
+    revision: str
+    created_at: float
+    ending: str | None
+    journal: Journal
+
+
+class Publications:
+    """All publications, on the store's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, new_id: Callable[[float], str], items: Sequence[Item], *, actor: str, revision: str) -> Publication:
+        """Begin a publication, or go on with the unfinished one of these very items.
+
+        BadInputError `publish.other-bytes` where it began with other bytes under the same versions. An unfinished one
+        that shares a component, at another version, is superseded. `new_id` makes an id from the database's time.
+        """
+
+        def work(connection: sa.Connection) -> Publication:
+            head(connection, lock=True)  # two who begin at once come one after the other
+            now = self._database.now(connection)
+            for row in queries.unfinished(connection):
+                known = _publication(connection, row)
+                if _same(known.journal.items, items):
+                    return _with_same_bytes(known, items)
+                if {i.component for i in known.journal.items} & {i.component for i in items}:
+                    queries.end(connection, known.id, now, "superseded")
+                    record(connection, now, [(Subject(), _superseded(known))])
+            fresh = Publication(new_id(now), actor, revision, now, None, Journal(tuple(items)))
+            queries.insert(
+                connection,
+                {
+                    "id": fresh.id,
+                    "actor": actor,
+                    "revision": revision,
+                    "created_at": now,
+                    "items": _ITEMS.dump_json(fresh.journal.items).decode(),
+                },
+            )
+            record(connection, now, [(Subject(), _begun(fresh))])
+            return fresh
+
+        return self._database.write(work)
+
+    def note(self, publication: str, item: Item, standing: Standing, *, actor: str) -> None:
+        """Write down how far one item is."""
+
+        def work(connection: sa.Connection) -> None:
+            now = self._database.now(connection)
+            text = _STANDING.dump_json(standing).decode()
+            queries.upsert_item(connection, publication, item.key, text, now)
+            record(connection, now, [(Subject(component=item.component), _noted(publication, item, standing, actor))])
+
+        self._database.write(work)
+
+    def finish(self, publication: str, *, actor: str) -> None:
+        """Everything is where it is to be."""
+
+        def work(connection: sa.Connection) -> None:
+            now = self._database.now(connection)
+            if queries.end(connection, publication, now, "done"):
+                event = Event("publication.done", f"{publication} is published", actor, {"publication": publication})
+                record(connection, now, [(Subject(), event)])
+
+        self._database.write(work)
+
+    def find(self, publication: str) -> Publication:
+        """One publication; BadInputError where there is none."""
+
+        def work(connection: sa.Connection) -> Publication | None:
+            row = queries.select(connection, publication)
+            return None if row is None else _publication(connection, row)
+
+        found = self._database.read(work)
+        if found is None:
+            code = "publish.unknown"
+            raise BadInputError(
+                code, f"there is no publication {publication}", next="name one of: crossfade publish --list"
+            )
+        return found
+
+    def newest(self, limit: int) -> list[Publication]:
+        """The newest publications, newest first."""
+        return self._database.read(lambda c: [_publication(c, row) for row in queries.newest(c, limit)])
+
+    def remember(self, component: str, events: Sequence[Event]) -> None:
+        """Facts about a component for the record: a git tag, a withdrawal."""
+
+        def work(connection: sa.Connection) -> None:
+            now = self._database.now(connection)
+            record(connection, now, [(Subject(component=component), event) for event in events])
+
+        self._database.write(work)
+
+
+def _publication(connection: sa.Connection, row: queries.Row) -> Publication:
+    standings = {item: _STANDING.validate_json(text) for item, text in queries.standings(connection, row["id"])}
+    journal = Journal(_ITEMS.validate_json(row["items"]), standings)
+    return Publication(row["id"], row["actor"], row["revision"], row["created_at"], row["ending"], journal)
+
+
+def _same(known: Sequence[Item], items: Sequence[Item]) -> bool:
+    return {(i.key, i.at) for i in known} == {(i.key, i.at) for i in items}
+
+
+def _with_same_bytes(known: Publication, items: Sequence[Item]) -> Publication:
+    wanted = {item.key: item.digest for item in items}
+    other = [item for item in known.journal.items if wanted[item.key] != item.digest]
+    if other:
+        names = ", ".join(f"{item.at} ({item.key})" for item in other)
+        code = "publish.other-bytes"
+        raise BadInputError(
+            code,
+            f"{names}: what is here now differs from what {known.id} began to publish under the same version",
+            where=f"{known.id}, begun at commit {known.revision[:12] or 'unknown'}",
+            next="check out that commit and build again, or give what is here now a version of its own",
+        )
+    return known
+
+
+def _begun(publication: Publication) -> Event:
+    items = {item.key: {"at": str(item.at), "digest": item.digest} for item in publication.journal.items}
+    data = {"publication": publication.id, "revision": publication.revision, "items": items}
+    count = len(items)
+    return Event("publication.begun", f"{publication.id}: {count} to publish", publication.actor, data)
+
+
+def _superseded(publication: Publication) -> Event:
+    text = f"{publication.id} was not finished, and newer versions are published instead"
+    return Event("publication.superseded", text, data={"publication": publication.id})
+
+
+def _noted(publication: str, item: Item, standing: Standing, actor: str) -> Event:
+    data = {"publication": publication, "item": item.key, "at": str(item.at), "integrity": dict(standing.integrity)}
+    if standing.fault is not None:
+        fault = standing.fault
+        return Event("publication.failed", f"{item.at} ({item.key}): {fault.what}", actor, {**data, "code": fault.code})
+    return Event(f"publication.{standing.state}", f"{item.at} ({item.key}) is {standing.state}", actor, data)
