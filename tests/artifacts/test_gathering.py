@@ -12,7 +12,7 @@ from crossfade.core.errors import BadInputError
 def write(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
+        (folder / name).write_text(name.rpartition("/")[2])
 
 
 def test_python_distributions_of_this_version_alone(tmp_path):

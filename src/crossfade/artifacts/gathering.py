@@ -73,9 +73,11 @@ def _distributions(place: Path, at: Coordinate) -> tuple[Path, ...]:
 
 
 def _is_distribution(name: str, stem: str) -> bool:
+    if name.endswith(".tar.gz"):
+        project, _, version = name.removesuffix(".tar.gz").rpartition("-")
+        return f"{_normal(project)}-{version}" == stem
     project, _, rest = name.partition("-")
-    normal = f"{_normal(project)}-{rest}"
-    return normal == f"{stem}.tar.gz" or (normal.startswith(f"{stem}-") and normal.endswith(".whl"))
+    return name.endswith(".whl") and f"{_normal(project)}-{rest}".startswith(f"{stem}-")
 
 
 def _normal(name: str) -> str:
