@@ -13,7 +13,8 @@ class ExitCode(IntEnum):
     """All that was asked for is done: the new version carries all traffic and the old one is drained; for a
     question, it was answered."""
     INTERNAL = 1
-    """A fault of Crossfade itself. What stands at that moment stays; the same command may be run again."""
+    """A fault of Crossfade itself. What stands at that moment stays; the same command may be run again. Where changesets'
+    own rules hold: nothing to version, or changed packages without a changeset."""
     BAD_INPUT = 2
     """Something that a person wrote cannot be used: a file, an argument, a name. Nothing was changed."""
     ROLLED_BACK = 3
@@ -24,6 +25,9 @@ class ExitCode(IntEnum):
     """Something that Crossfade talks to did not answer: a router, a database, a metric source."""
     TAMPERED = 6
     """The audit record does not verify: something was changed, left out or put in another order."""
+    INCOMPLETE = 7
+    """Part of it is not done: an artifact could not be published or withdrawn, a build failed, a changed component has
+    no changeset. What is done stays; the same command goes on where it stopped."""
     INTERRUPTED = 130
     """The command was interrupted (Ctrl-C). The rollout stays as recorded; the next command goes on with it."""
 

@@ -122,7 +122,7 @@ def check(ctx: typer.Context) -> int:
         return ExitCode.DONE
     for warning in warnings:
         place.printer.line(f"warning: {warning}\n")
-    components, environments = ", ".join(project.components), ", ".join(project.environments)
+    components, environments = ", ".join(project.components), ", ".join(project.environments) or "none"
     place.printer.line(f"✓ {loaded.path} has no faults" + (f", and {_count(len(warnings))}" if warnings else ""))
     place.printer.line(f"  components    {components}")
     place.printer.line(f"  environments  {environments}")
