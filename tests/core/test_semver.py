@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
+import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +15,9 @@ from hypothesis import strategies as st
 
 from crossfade.core.errors import BadInputError
 from crossfade.core.reference import parse_reference
-from crossfade.core.semver import SemVer, parse_tag, parse_version
+from crossfade.core.semver import VERSION, SemVer, parse_tag, parse_version
+
+TOOLS = Path(__file__).parents[2] / ".tools" / "npm" / "node_modules"
 
 VALID = [
     "0.0.4",
@@ -130,6 +137,80 @@ def test_precedence(low, high):
     assert high > low
     assert high >= low
     assert not high < low
+
+
+def by_the_letter(one, other):
+    """§ 11, sentence by sentence: negative when `one` is lower, positive when it is higher, 0 when neither is."""
+    for a, b in zip((one.major, one.minor, one.patch), (other.major, other.minor, other.patch), strict=True):
+        if a != b:
+            return a - b
+    if bool(one.prerelease) != bool(other.prerelease):
+        return -1 if one.prerelease else 1
+    for a, b in zip(one.prerelease, other.prerelease, strict=False):
+        if a == b:
+            continue
+        if a.isdigit() and b.isdigit():
+            return int(a) - int(b)
+        if a.isdigit() != b.isdigit():
+            return -1 if a.isdigit() else 1
+        return -1 if a.encode() < b.encode() else 1
+    return len(one.prerelease) - len(other.prerelease)
+
+
+def is_version(text):
+    try:
+        return bool(parse_version(text))
+    except ValueError:
+        return False
+
+
+identifiers = st.one_of(st.integers(0, 30).map(str), st.text("aBz-09", min_size=1, max_size=3))
+valid = st.builds(
+    "{}.{}.{}{}{}".format,
+    *[st.integers(0, 2)] * 3,
+    st.lists(identifiers, max_size=3).map(lambda each: "-" * bool(each) + ".".join(each)),
+    st.sampled_from(["", "", "+1", "+build.01"]),
+).filter(is_version)
+
+
+@given(st.lists(valid.map(parse_version), min_size=2, max_size=6))
+def test_order_is_by_the_letter_of_the_specification(versions):
+    for one, other in itertools.permutations(versions, 2):
+        assert (one < other) == (by_the_letter(one, other) < 0)
+        assert (one > other) == (by_the_letter(one, other) > 0)
+        assert (one.precedence == other.precedence) == (by_the_letter(one, other) == 0)
+    assert sorted(versions, key=lambda each: each.precedence) == sorted(
+        versions, key=functools.cmp_to_key(by_the_letter)
+    )
+
+
+@pytest.mark.real
+def test_npm_reads_and_orders_as_we_do(require):
+    """The package `semver` on the same texts: what is valid, and every pair's order."""
+    texts = [*VALID[:29], VALID[30], *INVALID, *ORDER]  # JavaScript has no numbers as large as VALID[29]
+    script = """
+        const semver = require(process.argv[1]), texts = JSON.parse(process.argv[2])
+        const valid = texts.filter(text => semver.valid(text) !== null && !/^[v=\\s]/.test(text))
+        console.log(JSON.stringify([valid, valid.map(a => valid.map(b => semver.compare(a, b)))]))
+    """
+    command = [require("node"), "-e", script, TOOLS / "semver", json.dumps(texts)]
+    valid_there, order = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert valid_there == [text for text in texts if is_version(text)]
+    versions = [parse_version(text) for text in valid_there]
+    assert order == [[(a > b) - (a < b) for b in versions] for a in versions]
+
+
+@pytest.mark.parametrize("text", ORDER)
+def test_a_version_is_found_inside_a_text(text):
+    assert re.findall(VERSION, f"api@{text}/x") == [text]
+    assert re.compile(VERSION).groups == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["v1.0.0", "v1.0.1", "v1.1.0", "v2.0.0", "v1.0.0-alpha.1", "v1.0.0-rc.1", "v1.0.0-beta.1+build.123"]
+)
+def test_the_tags_of_the_usual_format(text):
+    assert f"v{parse_tag(text)}" == text
 
 
 def test_build_metadata_is_identity_and_not_precedence():

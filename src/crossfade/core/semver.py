@@ -11,6 +11,9 @@ Part = Literal["major", "minor", "patch"]
 _LONGEST = 256
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _WORD = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+VERSION = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_WORD}(?:\.{_WORD})*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
+"""A version inside a longer text, as a regular expression without groups."""
+
 _VERSION = re.compile(
     rf"(?P<major>{_NUMBER})\.(?P<minor>{_NUMBER})\.(?P<patch>{_NUMBER})"
     rf"(?:-(?P<prerelease>{_WORD}(?:\.{_WORD})*))?"
