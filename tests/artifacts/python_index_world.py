@@ -1,0 +1,162 @@
+"""A real pypi-server on loopback, and wheels and sdists to publish, made byte for byte."""
+
+import base64
+import gzip
+import hashlib
+import io
+import os
+import socket
+import subprocess
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from crossfade.artifacts.port import Artifact, Coordinate
+
+DEADLINE = 30.0
+"""Seconds after which a server that does not come up is given up; nothing is measured by it."""
+USER, PASSWORD = "publisher", "open-sesame"
+
+# pypi-server reads password files only with a library that it does not bring along; its own interface takes a function.
+LOCKED = """
+import sys
+from pathlib import Path
+import pypiserver
+from pypiserver.bottle_wrapper import run
+port, store, user, password = sys.argv[1:]
+app = pypiserver.app(
+    roots=[Path(store)], disable_fallback=True, authenticate=["update", "list", "download"],
+    auther=lambda name, word: (name, word) == (user, password),
+)
+run(app, host="127.0.0.1", port=int(port), server="wsgiref", quiet=True)
+"""
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+class IndexServer:
+    """A pypi-server over a folder; with `locked`, whoever asks must be USER."""
+
+    def __init__(self, program, store, *, locked=False, fallback=None):
+        self.program, self.store, self.locked, self.fallback = Path(program), Path(store), locked, fallback
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/simple/"
+        self.upload = f"http://127.0.0.1:{self.port}/"
+        self.process = None
+        self.store.mkdir(parents=True, exist_ok=True)
+        self.start()
+
+    def start(self):
+        if self.locked:
+            python = self.program.parent / "python"
+            argv = [python, "-c", LOCKED, str(self.port), self.store, USER, PASSWORD]
+        else:
+            back = ["--fallback-url", self.fallback] if self.fallback else ["--disable-fallback"]
+            argv = [
+                self.program,
+                "run",
+                "-i",
+                "127.0.0.1",
+                "-p",
+                str(self.port),
+                "-P",
+                ".",
+                "-a",
+                ".",
+                *back,
+                self.store,
+            ]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        wait_for(self.upload, self.process)
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(DEADLINE)
+            self.process = None
+
+    def files(self):
+        return sorted(path.name for path in self.store.iterdir())
+
+
+def wait_for(url, process):
+    """Until somebody answers on `url`, whatever the answer is."""
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until:
+        assert process.poll() is None, f"{process.args[0]} ended with {process.returncode}"
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"{url} never answered")
+
+
+def metadata(name, version, extra=""):
+    return (
+        f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nSummary: What {name} is for\n"
+        "Keywords: release,canary\nClassifier: Programming Language :: Python :: 3\nClassifier: Typing :: Typed\n"
+        f"Project-URL: Source, https://example.test/src\nRequires-Dist: packaging>=24\n{extra}\nThe long text, with ü.\n"
+    ).encode()
+
+
+def make_wheel(folder, name, version, *, content=b"value = 1\n", tag="py3-none-any", said=None, size=0):
+    """A wheel; `said` is the version in its metadata, when it lies; `size` adds that many bytes that do not shrink."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    info = f"{stem}.dist-info"
+    files = {
+        f"{name.replace('-', '_')}/__init__.py": content,
+        f"{info}/METADATA": metadata(name, said or version),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
+    }
+    if size:
+        files[f"{name.replace('-', '_')}/blob.bin"] = noise(size)
+    rows = [f"{path},sha256={_record(data)},{len(data)}" for path, data in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for inner, data in files.items():
+            archive.writestr(zipfile.ZipInfo(inner), data)
+    return path
+
+
+def make_sdist(folder, name, version, *, content=b"value = 1\n"):
+    stem = f"{name.replace('-', '_')}-{version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}.tar.gz"
+    with gzip.GzipFile(path, "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        for inner, data in (("PKG-INFO", metadata(name, version)), ("src/code.py", content)):
+            entry = tarfile.TarInfo(f"{stem}/{inner}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def python_artifact(folder, name, version, *, content=b"value = 1\n", size=0):
+    """A wheel and an sdist of one version, ready to be published."""
+    files = (
+        make_wheel(folder, name, version, content=content, size=size),
+        make_sdist(folder, name, version, content=content),
+    )
+    return Artifact(name, Coordinate(name, version), files, folder)
+
+
+def noise(size, seed=b"noise"):
+    """Bytes that nothing can compress, the same every time."""
+    return hashlib.shake_256(seed).digest(size)
+
+
+def _record(data):
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
