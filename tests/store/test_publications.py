@@ -25,8 +25,8 @@ def publications(store):
     return store.publications
 
 
-def begin(publications, items, new_id=None, revision="c1"):
-    return publications.begin(new_id or ids(), items, actor="ada", revision=revision)
+def begin(publications, items, new_id=None, revision="c1", done=()):
+    return publications.begin(new_id or ids(), items, done=done, actor="ada", revision=revision)
 
 
 def test_an_unfinished_one_is_gone_on_with(publications):
@@ -74,6 +74,29 @@ def test_other_bytes_under_the_same_version_are_refused(publications):
     assert caught.value.code == "publish.other-bytes"
     assert first.id in caught.value.what
     assert "@navi/core@1.2.0" in caught.value.what
+
+
+def test_what_is_left_is_gone_on_with(publications):
+    new_id = ids()
+    first = begin(publications, [CORE, SHELL], new_id)  # killed before it could write that the core is done
+    again = begin(publications, [SHELL], new_id, revision="c2", done=[(CORE.key, CORE.at)])
+    assert again.id == first.id
+    assert again.journal.standing(CORE.key).state == "tagged"
+    assert [item.key for item in again.journal.ready()] == [SHELL.key]
+
+
+def test_a_part_of_it_is_a_publication_of_its_own_with_the_same_bytes(publications):
+    new_id = ids()
+    first = begin(publications, [CORE, SHELL], new_id)
+    part = begin(publications, [CORE], new_id)
+    assert part.id != first.id
+    assert publications.find(first.id).ending is None
+    with pytest.raises(BadInputError, match="differs"):
+        begin(publications, [Item("core", "npm", CORE.at, "ff")], new_id)
+    publications.settle([(CORE.key, CORE.at)], actor="ada")
+    assert [each.ending for each in publications.newest(2)] == ["done", None]
+    publications.settle([(CORE.key, CORE.at), (SHELL.key, SHELL.at)], actor="ada")
+    assert publications.find(first.id).ending == "done"
 
 
 def test_faults_are_remembered_and_recorded(publications, store):

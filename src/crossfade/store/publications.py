@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from crossfade.artifacts.journal import Item, Journal, Standing
+from crossfade.artifacts.port import Coordinate
 from crossfade.core.errors import BadInputError
 from crossfade.rollouts.rollout import Event
 from crossfade.store import publication_queries as queries
@@ -16,6 +17,9 @@ from crossfade.store.audit import Subject
 from crossfade.store.database import Database
 from crossfade.store.record import record
 from crossfade.store.record_queries import head
+
+Place = tuple[str, Coordinate]
+"""The key of an item, and the version that is there."""
 
 _ITEMS: TypeAdapter[tuple[Item, ...]] = TypeAdapter(tuple[Item, ...])
 _STANDING: TypeAdapter[Standing] = TypeAdapter(Standing)
@@ -39,38 +43,65 @@ class Publications:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, new_id: Callable[[float], str], items: Sequence[Item], *, actor: str, revision: str) -> Publication:
-        """Begin a publication, or go on with the unfinished one of these very items.
+    def begin(
+        self,
+        new_id: Callable[[float], str],
+        items: Sequence[Item],
+        *,
+        done: Iterable[Place] = (),
+        actor: str,
+        revision: str,
+    ) -> Publication:
+        """Begin a publication, or go on with the unfinished one that these very items are left of.
 
-        BadInputError `publish.other-bytes` where it began with other bytes under the same versions. An unfinished one
-        that shares a component, at another version, is superseded. `new_id` makes an id from the database's time.
+        `done` is what is known to be where it is to be already. BadInputError `publish.other-bytes` where an unfinished
+        publication began with other bytes under the same version. An unfinished one is superseded once another version
+        of one of its components is published. `new_id` makes an id from the database's time.
         """
+        finished = frozenset(done)
 
         def work(connection: sa.Connection) -> Publication:
             head(connection, lock=True)  # two who begin at once come one after the other
             now = self._database.now(connection)
             for row in queries.unfinished(connection):
                 known = _publication(connection, row)
-                if _same(known.journal.items, items):
-                    return _with_same_bytes(known, items)
-                if {i.component for i in known.journal.items} & {i.component for i in items}:
+                _require_same_bytes(known, items)
+                if _is_left_of(known, items, finished):
+                    return self._gone_on_with(connection, now, known, items)
+                if _replaces(known, items):
                     queries.end(connection, known.id, now, "superseded")
                     record(connection, now, [(Subject(), _superseded(known))])
             fresh = Publication(new_id(now), actor, revision, now, None, Journal(tuple(items)))
-            queries.insert(
-                connection,
-                {
-                    "id": fresh.id,
-                    "actor": actor,
-                    "revision": revision,
-                    "created_at": now,
-                    "items": _ITEMS.dump_json(fresh.journal.items).decode(),
-                },
-            )
+            values = {"id": fresh.id, "actor": actor, "revision": revision, "created_at": now}
+            queries.insert(connection, {**values, "items": _ITEMS.dump_json(fresh.journal.items).decode()})
             record(connection, now, [(Subject(), _begun(fresh))])
             return fresh
 
         return self._database.write(work)
+
+    def _gone_on_with(
+        self, connection: sa.Connection, now: float, known: Publication, items: Sequence[Item]
+    ) -> Publication:
+        """The publication, with what was done and could not be written down any more."""
+        left = {item.key for item in items}
+        for item in known.journal.items:
+            standing = known.journal.standing(item.key)
+            if item.key not in left and not standing.done:
+                tagged = Standing("tagged", standing.integrity)
+                queries.upsert_item(connection, known.id, item.key, _STANDING.dump_json(tagged).decode(), now)
+                record(
+                    connection, now, [(Subject(component=item.component), _noted(known.id, item, tagged, known.actor))]
+                )
+        row = queries.select(connection, known.id)
+        return known if row is None else _publication(connection, row)
+
+    def settle(self, done: Iterable[Place], *, actor: str) -> None:
+        """Finish every publication of which everything is where it is to be."""
+        finished = frozenset(done)
+        for row in self._database.read(queries.unfinished):
+            places = {(item.key, item.at) for item in _ITEMS.validate_json(row["items"])}
+            if places <= finished:
+                self.finish(row["id"], actor=actor)
 
     def note(self, publication: str, item: Item, standing: Standing, *, actor: str) -> None:
         """Write down how far one item is."""
@@ -129,13 +160,22 @@ def _publication(connection: sa.Connection, row: queries.Row) -> Publication:
     return Publication(row["id"], row["actor"], row["revision"], row["created_at"], row["ending"], journal)
 
 
-def _same(known: Sequence[Item], items: Sequence[Item]) -> bool:
-    return {(i.key, i.at) for i in known} == {(i.key, i.at) for i in items}
+def _is_left_of(known: Publication, items: Sequence[Item], done: frozenset[Place]) -> bool:
+    """Whether `items` are what is left of a publication: each is one of its own, and the others are done."""
+    places = {(item.key, item.at) for item in known.journal.items}
+    left = {(item.key, item.at) for item in items}
+    return left <= places and places - left <= done
 
 
-def _with_same_bytes(known: Publication, items: Sequence[Item]) -> Publication:
-    wanted = {item.key: item.digest for item in items}
-    other = [item for item in known.journal.items if wanted[item.key] != item.digest]
+def _replaces(known: Publication, items: Sequence[Item]) -> bool:
+    """Whether `items` hold another version of something that was to be published."""
+    versions = {item.key: item.at for item in known.journal.items}
+    return any(versions.get(item.key, item.at) != item.at for item in items)
+
+
+def _require_same_bytes(known: Publication, items: Sequence[Item]) -> None:
+    digests = {(item.key, item.at): item.digest for item in known.journal.items}
+    other = [item for item in items if digests.get((item.key, item.at), item.digest) != item.digest]
     if other:
         names = ", ".join(f"{item.at} ({item.key})" for item in other)
         code = "publish.other-bytes"
@@ -145,7 +185,6 @@ def _with_same_bytes(known: Publication, items: Sequence[Item]) -> Publication:
             where=f"{known.id}, begun at commit {known.revision[:12] or 'unknown'}",
             next="check out that commit and build again, or give what is here now a version of its own",
         )
-    return known
 
 
 def _begun(publication: Publication) -> Event:

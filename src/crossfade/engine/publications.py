@@ -1,0 +1,173 @@
+"""Publishing what stands in a repository: look, gather, write down, walk, tag. And taking versions back.
+
+Everything that others know is asked (registries, git); everything that we alone know is in the store's journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crossfade.artifacts.gathering import digest, gather
+from crossfade.artifacts.journal import Item, Standing
+from crossfade.artifacts.port import Artifact, Registry
+from crossfade.artifacts.publishing import present, publish
+from crossfade.artifacts.targets import Origin, Target, Versioned, targets
+from crossfade.config.model import Project
+from crossfade.core.errors import BadInputError
+from crossfade.core.ids import make_id, random_entropy
+from crossfade.rollouts.rollout import Event
+from crossfade.store import Publication, Store
+from crossfade.versioning.tags import Tag, TagScheme, create_tags, missing, read_tags
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A repository as it is checked out: what stands in it, in dependency order, and which commit it is."""
+
+    root: Path
+    project: Project
+    versioned: tuple[Versioned, ...]
+    needs: Mapping[str, frozenset[str]]
+    revision: str
+    origin: Origin
+
+    def tag(self, component: str) -> Tag:
+        """The git tag of a component's release."""
+        each = next(each for each in self.versioned if each.component == component)
+        scheme = TagScheme.of(self.project.versioning.tag, single=len(self.versioned) == 1)
+        name = scheme.write(each.name, each.version)
+        return Tag(name, self.revision, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What publishing would do: `absent` is to be uploaded, `untagged` is there and has no git tag, the rest is `done`."""
+
+    absent: tuple[Target, ...]
+    untagged: tuple[Target, ...]
+    done: tuple[Target, ...]
+
+    @property
+    def open(self) -> tuple[Target, ...]:
+        """What is still to be done."""
+        return self.absent + self.untagged
+
+
+Gather = Callable[[Sequence[Target]], Awaitable[Mapping[str, Path]]]
+"""Builds and packs what targets need: key → where the artifact lies (absolute)."""
+
+
+async def look(checkout: Checkout, registries: Mapping[str, Registry], only: Iterable[str] = ()) -> Outlook:
+    """Compare what stands in the repository with what the registries and git have; nothing is changed.
+
+    `only` are components; all where it is empty. BadInputError `tags.elsewhere` where something is absent and its version
+    is tagged on another commit: it was released from there.
+    """
+    names = set(only)
+    wanted = [
+        target
+        for target in targets(checkout.project, checkout.versioned, checkout.needs, checkout.origin)
+        if not names or target.component in names
+    ]
+    by_registry = {
+        name: [target.at for target in wanted if target.registry == name] for name in {t.registry for t in wanted}
+    }
+    there = await present(registries, by_registry)
+    standing = read_tags(checkout.root)
+    absent = tuple(target for target in wanted if (target.registry, target.at) not in there)
+    missing([checkout.tag(name) for name in dict.fromkeys(target.component for target in absent)], standing)
+    rest = [target for target in wanted if (target.registry, target.at) in there]
+    untagged = tuple(target for target in rest if checkout.tag(target.component).name not in standing)
+    return Outlook(absent, untagged, tuple(target for target in rest if target not in untagged))
+
+
+async def carry_out(
+    checkout: Checkout,
+    outlook: Outlook,
+    registries: Mapping[str, Registry],
+    store: Store,
+    gather_: Gather,
+    *,
+    actor: str,
+    watch: Callable[[Publication], None],
+) -> Publication:
+    """Publish what `outlook` leaves open, tag what is published, and say how it ended.
+
+    Whatever was begun before is gone on with. `watch` is told of every step.
+    """
+    open_ = _in_order(checkout, outlook)
+    artifacts = await _gathered(open_, gather_)
+    items = _items(open_, artifacts)
+    done = {(target.key, target.at) for target in outlook.done}
+    publication = store.publications.begin(
+        lambda now: make_id("pub", now, random_entropy()), items, done=done, actor=actor, revision=checkout.revision
+    )
+    publication = replace(publication, journal=publication.journal.afresh())
+    watch(publication)
+    seen = publication
+
+    def record(item: Item, standing: Standing) -> None:
+        nonlocal seen
+        store.publications.note(publication.id, item, standing, actor=actor)
+        seen = replace(seen, journal=seen.journal.at(item.key, standing))
+        watch(seen)
+
+    journal = await publish(publication.journal, registries, artifacts, record)
+    ended = replace(publication, journal=journal)
+    _tag(checkout, ended, store, actor)
+    if not journal.done:
+        return ended
+    store.publications.finish(publication.id, actor=actor)
+    store.publications.settle(done | {(item.key, item.at) for item in journal.items}, actor=actor)
+    return replace(ended, ending="done")
+
+
+def _in_order(checkout: Checkout, outlook: Outlook) -> list[Target]:
+    order = {each.component: index for index, each in enumerate(checkout.versioned)}
+    return sorted(outlook.open, key=lambda target: order[target.component])
+
+
+async def _gathered(open_: Sequence[Target], gather_: Gather) -> dict[str, Artifact]:
+    places = await gather_(open_)
+    return {each.key: gather(each.kind, each.component, each.at, places[each.key]) for each in open_}
+
+
+def _items(open_: Sequence[Target], artifacts: Mapping[str, Artifact]) -> list[Item]:
+    keys = {target.key for target in open_}
+    return [
+        Item(
+            target.component,
+            target.registry,
+            target.at,
+            digest(artifacts[target.key]),
+            target.tags,
+            tuple(need for need in target.needs if need in keys),
+        )
+        for target in open_
+    ]
+
+
+def _tag(checkout: Checkout, publication: Publication, store: Store, actor: str) -> None:
+    """Tag every component that is everywhere where it is to be, on the commit that the publication began at."""
+    components = dict.fromkeys(item.component for item in publication.journal.items)
+    done = [name for name in components if publication.journal.component_done(name)]
+    wanted = {name: replace(checkout.tag(name), commit=publication.revision) for name in done}
+    made = {tag.name for tag in create_tags(checkout.root, list(wanted.values()))}
+    for component, tag in wanted.items():
+        if tag.name in made:
+            data = {"tag": tag.name, "commit": tag.commit, "publication": publication.id}
+            event = Event("publication.git-tag", f"{tag.name} stands on {tag.commit[:12]}", actor, data)
+            store.publications.remember(component, [event])
+
+
+def require_known(checkout: Checkout, components: Iterable[str]) -> None:
+    """BadInputError for a component that is not there, or is published nowhere."""
+    known = [each.component for each in checkout.versioned if checkout.project.components[each.component].publish]
+    for name in components:
+        if name not in known:
+            from crossfade.config.faults import suggest  # noqa: PLC0415 - only for an error
+
+            what = f"{name!r} is no component that is published"
+            raise BadInputError("publish.unknown-component", what, next=suggest(name, known))
