@@ -17,6 +17,7 @@ from crossfade.artifacts.targets import Origin, Target, Versioned, targets
 from crossfade.config.model import Project
 from crossfade.core.errors import BadInputError
 from crossfade.core.ids import make_id, random_entropy
+from crossfade.core.semver import SemVer
 from crossfade.rollouts.rollout import Event
 from crossfade.store import Publication, Store
 from crossfade.versioning.tags import Tag, TagScheme, create_tags, missing, read_tags
@@ -32,6 +33,8 @@ class Checkout:
     needs: Mapping[str, frozenset[str]]
     revision: str
     origin: Origin
+    spell: Callable[[str, SemVer], str]
+    """How a component's own files write a version: PEP 440's way in Python."""
 
     def tag(self, component: str) -> Tag:
         """The git tag of a component's release."""
