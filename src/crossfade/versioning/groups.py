@@ -1,0 +1,68 @@
+"""Groups: fixed ones are released together, linked ones share a version when they are released."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from crossfade.versioning.drafts import Draft, Drafts, unusable
+from crossfade.versioning.ranges import Version, npm_version
+from crossfade.versioning.values import Bump, Package, Rules
+
+
+def match_fixed(drafts: Drafts, packages: Mapping[str, Package], rules: Rules) -> bool:
+    """Give every member of a fixed group the group's highest version and bump; whether anything changed."""
+    changed = False
+    for group in rules.fixed:
+        releasing = _releasing(drafts, group)
+        if not releasing:
+            continue
+        bump, version = max(draft.bump for draft in releasing), highest_version(group, packages)
+        for name in group:
+            if rules.skips(packages[name]):
+                continue
+            if name not in drafts:
+                drafts[name] = Draft(name, bump, version, why=f"fixed with {releasing[0].name}")
+                changed = True
+            else:
+                changed |= _raise(drafts[name], bump, version)
+    return changed
+
+
+def match_linked(drafts: Drafts, packages: Mapping[str, Package], rules: Rules) -> bool:
+    """Give those of a linked group that are released its highest version and bump; whether anything changed."""
+    changed = False
+    for group in rules.linked:
+        releasing = _releasing(drafts, group)
+        if not releasing:
+            continue
+        bump, version = max(draft.bump for draft in releasing), highest_version(group, packages)
+        for draft in releasing:
+            changed |= _raise(draft, bump, version)
+    return changed
+
+
+def highest_version(group: Sequence[str], packages: Mapping[str, Package]) -> str:
+    """The highest version in a group, whether released or not; of equal ones the first."""
+    best: tuple[Version, str] | None = None
+    for name in group:
+        text = packages[name].version
+        if not text:
+            continue
+        version = npm_version(text)
+        if version is None:
+            raise unusable(name, text)
+        if best is None or version.key > best[0].key:
+            best = (version, text)
+    return best[1] if best else ""
+
+
+def _releasing(drafts: Drafts, group: Sequence[str]) -> list[Draft]:
+    found = [drafts[name] for name in group if name in drafts]
+    return [draft for draft in found if draft.bump is not Bump.NONE]
+
+
+def _raise(draft: Draft, bump: Bump, version: str) -> bool:
+    if draft.bump is bump and draft.old == version:
+        return False
+    draft.bump, draft.old = bump, version
+    return True
