@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[Entry, ...]]] = {
         Entry("schema", "begin:schema", "Print the JSON Schema of crossfade.yaml, for editors."),
     ),
     "Release": (
+        Entry("build", "build:build", "Build components in their order; what is unchanged is never built twice."),
         Entry("plan", "release:plan", "Show the steps of a release and what it risks; nothing happens."),
         Entry("deploy", "release:deploy", "Release a version, and stay until it is healthy or taken back."),
     ),

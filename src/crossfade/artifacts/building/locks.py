@@ -1,0 +1,48 @@
+"""One at a time, over all processes of this machine: locks that are free once their holder ends, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+_ASK_EVERY = 0.1
+
+
+@contextlib.asynccontextmanager
+async def lock(path: Path, *, waiting: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+    """Hold the lock of the file at `path`; `waiting` is called once where somebody else has it."""
+    handle = try_lock(path)
+    if handle is None:
+        waiting()
+    while handle is None:
+        await asyncio.sleep(_ASK_EVERY)
+        handle = try_lock(path)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def try_lock(path: Path) -> int | None:
+    """The open file whose lock is ours now (closing it gives the lock up), or None where somebody else has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _still_there(handle, path):
+            return handle
+    except BlockingIOError:
+        pass
+    os.close(handle)
+    return None
+
+
+def _still_there(handle: int, path: Path) -> bool:
+    """Whether the file was not taken away between being opened and being locked."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), path.stat())
+    return False
