@@ -32,7 +32,8 @@ settings.register_profile("ci", settings.get_profile("house"), derandomize=True,
 
 
 def pytest_configure() -> None:
-    pytest.register_assert_rewrite("crossfade.testing.runtime_contract", "crossfade.testing.router_contract")
+    contracts = ("runtime_contract", "router_contract", "registry_contract")
+    pytest.register_assert_rewrite(*(f"crossfade.testing.{name}" for name in contracts))
     settings.load_profile("ci" if _in_ci() else "house")
     # Programs of the environment and of .tools are found by name, activated or not.
     tools = ROOT / ".tools"
