@@ -105,6 +105,9 @@ class MemorySites:
         """Counts without end."""
         return SteadySource()
 
+    async def close(self) -> None:
+        """Nothing is held."""
+
 
 class HeldRuntime(FakeRuntime):
     """A runtime whose starts take as long as a file is there."""

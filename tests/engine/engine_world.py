@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 from engine_process import work
@@ -164,9 +165,9 @@ class World:
         """The id of a rollout that has just been asked for."""
         return self.control.deploy(self.deployment(flags, **workload), version, actor="ada").rollout.id
 
-    async def first_release(self) -> None:
+    async def first_release(self, **workload: object) -> None:
         """1.0.0 has all of the traffic, and the visitors come."""
-        first = self.deploy("1.0.0")
+        first = self.deploy("1.0.0", **workload)
         await self.ended(first, "done")
         self.visitors()
 
@@ -184,8 +185,8 @@ class World:
             await engine.working()
         return engine
 
-    def visitors(self, rps: float = 100.0) -> Load:
-        self.load = Load(self.site.router.address, Plan(rps=rps, timeout=30))  # type: ignore[attr-defined]  # Caddy's
+    def visitors(self, rps: float = 100.0, **more: Any) -> Load:
+        self.load = Load(self.site.router.address, Plan(rps=rps, timeout=30, **more))  # type: ignore[attr-defined]  # Caddy's
         self.load.start()
         return self.load
 

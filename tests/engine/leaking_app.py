@@ -1,7 +1,7 @@
 """A service with metrics of its own, which may leak database connections: `PORT VERSION TARGETS LEAK`.
 
 It answers every request well, whatever it leaks, so that only its gauge tells. Prometheus finds it by a file in the folder
-TARGETS; LEAK is how many connections each request keeps.
+TARGETS, and learns nothing while a file `silent` is there; LEAK is how many connections each request keeps.
 """
 
 import itertools
@@ -20,7 +20,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        if self.path == "/metrics":
+        status = 200
+        if self.path == "/metrics" and (TARGETS / "silent").exists():
+            status, body = 503, "no metrics now"
+        elif self.path == "/metrics":
             labels = f'version="{VERSION}"'
             body = (
                 f"web_requests_total{{{labels}}} {served[0]}\n"
@@ -31,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.path != "/healthz":
                 served[0] = next(numbers)
             body = VERSION
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("X-App-Version", VERSION)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
         self.send_header("Content-Length", str(len(body)))

@@ -10,6 +10,7 @@ import time
 
 import httpx
 import pytest
+from canary_world import canary, green, router, taken_back
 from engine_world import BAD, World, free_port, processes_of, until
 
 from crossfade.config.metrics import PrometheusMetrics
@@ -17,55 +18,9 @@ from crossfade.config.model import Canary, Drain, Health, Ready, Stage
 from crossfade.core.errors import CrossfadeError
 from crossfade.engine import emergency
 from crossfade.engine.emergency import Note
-from crossfade.traffic.routers.caddy import CaddyRouter
-from crossfade.traffic.routers.route_file import RouteFile
 from real_postgres import PostgresServer
 
 pytestmark = pytest.mark.real
-
-PATIENT = Canary(steps=(Stage(weight=2500),), watch=600, final_watch=0, hold=0)
-"""Stays at 25 % until somebody or something ends it."""
-
-
-@pytest.fixture
-async def ready(world: World) -> World:
-    """1.0.0 has all of the traffic in blue, and an engine works."""
-    await world.engine()
-    await world.first_release()
-    return world
-
-
-def router(world: World) -> CaddyRouter:
-    found = world.site.router
-    assert isinstance(found, CaddyRouter)
-    return found
-
-
-def green(world: World) -> int:
-    """Green's share in basis points, as the router has accepted it."""
-    accepted = RouteFile(world.state / "routes" / "production" / "shop").read()
-    assert accepted is not None
-    return accepted.routes.green
-
-
-async def canary(world: World, flags: tuple[str, ...] = (), **workload: object) -> str:
-    """1.1.0 has 25 %, is watched, and stays there."""
-    world.settings["strategy"] = PATIENT
-    rollout = world.deploy("1.1.0", flags, **workload)
-    await world.share(rollout, 2500)
-    return rollout
-
-
-async def taken_back(world: World, rollout: str, cause: str) -> None:
-    """Rolled back for `cause`; the data plane, the instances and the record say so."""
-    view = await world.ended(rollout, "rolled-back")
-    assert view.rollout.cause == cause, view.rollout.reason
-    assert green(world) == 0
-    assert "rollback.verified" in world.kinds(rollout)
-    await world.leave()
-    await world.check_instances("1.0.0")
-    world.check_record(rollout)
-
 
 # -- the router -------------------------------------------------------------------------------------------
 

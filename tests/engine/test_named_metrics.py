@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
+from engine_world import free_port
 
 from crossfade.analysis.sources.port import Reading
 from crossfade.config.load import load, resolve
@@ -145,33 +143,6 @@ async def test_a_source_that_is_scraped_slowly_is_not_blind_and_says_why_once_it
     assert silent.reason == "blind: the metric source has not answered for 40s > 30s (no series)"
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def prometheus(require, tmp_path):
-    """The address of a real Prometheus that scrapes whatever has a file in the folder `targets`."""
-    program, port = require("prometheus"), free_port()
-    (tmp_path / "targets").mkdir()
-    config = tmp_path / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\n"
-        "scrape_configs:\n  - job_name: web\n    file_sd_configs:\n"
-        f"      - {{files: ['{tmp_path}/targets/*.json'], refresh_interval: 1s}}\n"
-    )
-    with (tmp_path / "prometheus.log").open("w") as log:
-        command = [f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
-        process = subprocess.Popen([program, f"--config.file={config}", *command], stdout=log, stderr=log)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
 PROJECT = """\
 project: shop
 components:
@@ -202,13 +173,6 @@ environments:
 """
 
 
-async def scraped(prometheus, query):
-    """Once Prometheus has found who serves the series."""
-    async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:  # only against a hang
-        while not (await client.get(f"{prometheus}/api/v1/query", params={"query": query})).json()["data"]["result"]:  # noqa: ASYNC110 - another program has no event to wait for
-            await asyncio.sleep(0.2)
-
-
 @pytest.mark.real
 @pytest.mark.slow
 async def test_a_release_that_only_its_own_metric_gives_away_is_rolled_back(require, prometheus, tmp_path):
@@ -219,7 +183,7 @@ async def test_a_release_that_only_its_own_metric_gives_away_is_rolled_back(requ
     def leaking(leak):
         file = tmp_path / "crossfade.yaml"
         names = {"python": sys.executable, "app": Path(__file__).with_name("leaking_app.py"), "leak": leak}
-        file.write_text(PROJECT.format(**names, targets=tmp_path / "targets", listen=listen, prometheus=prometheus))
+        file.write_text(PROJECT.format(**names, targets=prometheus.targets, listen=listen, prometheus=prometheus.url))
         return resolve(load(file), "web", "production")
 
     first, second = leaking(0), leaking(0.5)
@@ -243,7 +207,7 @@ async def test_a_release_that_only_its_own_metric_gives_away_is_rolled_back(requ
     try:
         assert (await carried_out(first, "1.0.0")).status == "done"
         visits.start()
-        await scraped(prometheus, 'web_requests_total{version="1.0.0"}')
+        await prometheus.has_scraped('web_requests_total{version="1.0.0"}')
         bad = await carried_out(second, "1.1.0")
         assert (bad.status, bad.cause) == ("rolled-back", "db_connections > 20 over 8s -> rollback")
         assert bad.reason.startswith("canary db_connections ")
@@ -261,4 +225,4 @@ async def test_a_release_that_only_its_own_metric_gives_away_is_rolled_back(requ
         await site.router.close()
         control.close()
     assert [sample for sample in visits.samples if sample.failed] == []
-    assert list((tmp_path / "targets").iterdir()) == []
+    assert list(prometheus.targets.iterdir()) == []

@@ -46,6 +46,9 @@ class VirtualWorld:
     def source(self, deployment: Deployment, site: Site, rollout: Rollout) -> Source:
         return RouterSource(site.router, stable=rollout.old, bucket=deployment.settings.judge.bucket)
 
+    async def close(self) -> None:
+        pass
+
     def deployment(self) -> Deployment:
         settings = {
             "strategy": Canary(steps=(Stage(weight=500), Stage(weight=5000)), watch=10 * MINUTE, final_watch=0, hold=0),

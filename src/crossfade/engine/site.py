@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from crossfade.analysis.sources.port import Source
 from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
@@ -11,6 +11,9 @@ from crossfade.config.model import Deployment
 from crossfade.rollouts.rollout import Rollout
 from crossfade.runtimes.port import Runtime
 from crossfade.traffic.port import Router
+
+if TYPE_CHECKING:
+    import httpx
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,16 @@ class Sites(Protocol):
         """Where the counts of both arms of `rollout` come from."""
         ...
 
+    async def close(self) -> None:
+        """Let go of what the sources share; nothing is asked of them any more."""
+        ...
+
 
 class RealSites:
-    """The adapters that `crossfade.yaml` names."""
+    """The adapters that `crossfade.yaml` names. Sources that ask over HTTP share one client, until `close`."""
+
+    def __init__(self) -> None:
+        self._client: httpx.AsyncClient | None = None
 
     def site(self, deployment: Deployment) -> Site:
         """Build the runtime and the router that the deployment names."""
@@ -55,13 +65,11 @@ class RealSites:
 
                 return RouterSource(site.router, stable=rollout.old, bucket=bucket)
             case PrometheusMetrics() as settings:
-                import httpx  # noqa: PLC0415 - only what is used is imported
-
                 from crossfade.analysis.sources.prometheus import PrometheusSource  # noqa: PLC0415 - only what is used is imported
 
                 return PrometheusSource(
                     settings,
-                    httpx.AsyncClient(trust_env=False),
+                    self._shared_client(),
                     versions={"stable": rollout.plan.previous or "", "canary": rollout.plan.version},
                     names={"component": deployment.component, "environment": deployment.environment},
                     bucket=bucket,
@@ -71,3 +79,16 @@ class RealSites:
                         if any(rule.metric == name for rule in deployment.settings.rules)
                     },
                 )
+
+    def _shared_client(self) -> httpx.AsyncClient:
+        import httpx  # noqa: PLC0415 - only what is used is imported
+
+        if self._client is None:
+            self._client = httpx.AsyncClient(trust_env=False)
+        return self._client
+
+    async def close(self) -> None:
+        """Close the connections of the sources."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None

@@ -29,6 +29,7 @@ from crossfade.core.errors import CrossfadeError, UnreachableError
 from crossfade.core.ids import make_id, random_entropy
 from crossfade.engine import emergency
 from crossfade.engine.address import database_address
+from crossfade.engine.alone import Shift, may_need_return, urgent_shift, way_back
 from crossfade.engine.carry_out import carry_out
 from crossfade.engine.observe import Observer
 from crossfade.engine.runner import ActionRunner, CarryOut
@@ -148,6 +149,7 @@ class Worker:
     async def _close(self) -> None:
         with contextlib.suppress(CrossfadeError):
             await self._in_thread(self._store.leave, self.name)
+        await self._sites.close()
         self._store.close()
         self._threads.shutdown(wait=False)
 
@@ -201,7 +203,7 @@ class Worker:
         observer = self._observers.get(rollout.id) or await self._new_observer(claim)
         observed, samples = await observer.look(rollout, claim.at, commands=claim.commands, outcomes=claim.outcomes)
         decision = decide(rollout, observed, claim.at)
-        await self._traffic_first(decision, observer)
+        await self._traffic_first(urgent_shift(decision), observer)
         unsaved = (*self._unsaved.pop(rollout.id, ()), *samples)
         return _turn_of(claim, decision, observed, unsaved)
 
@@ -224,14 +226,14 @@ class Worker:
         self._known.pop(rollout, None)
         self._unsaved.pop(rollout, None)
 
-    async def _traffic_first(self, decision: Decision, observer: Observer) -> None:
-        """Try urgent shifts before anything is written; the durable action does them again and confirms."""
-        for action in decision.actions:
-            if action.urgent and action.routes is not None:
-                with contextlib.suppress(CrossfadeError, TimeoutError):
-                    await asyncio.wait_for(
-                        observer.site.router.apply(action.routes, fence=action.fence), timeout=_PATIENCE
-                    )
+    async def _traffic_first(self, shift: Shift | None, observer: Observer) -> None:
+        """Try an urgent shift before anything is written; the durable action does it again and confirms."""
+        if shift is None:
+            return
+        try:
+            await asyncio.wait_for(observer.site.router.apply(shift.routes, fence=shift.fence), timeout=_PATIENCE)
+        except (CrossfadeError, OSError, TimeoutError) as error:
+            _log.warning("the router did not take an urgent shift yet: %s", str(error) or type(error).__name__)
 
     async def _record_emergency(self, claim: Claim) -> bool:
         """Whether traffic was returned without the database: then the command comes into the record first."""
@@ -298,25 +300,27 @@ class Worker:
 
     async def _watch_alone(self) -> None:
         """Look at what we know; take back what must be taken back, and nothing else."""
-        await asyncio.gather(*(self._look_alone(claim) for claim in list(self._known.values())))
+        looks = [self._look_alone(claim) for claim in list(self._known.values())]
+        for fault in await asyncio.gather(*looks, return_exceptions=True):
+            if isinstance(fault, Exception):  # one rollout's fault must not stop the others
+                _log.error("a look without the database failed in a way that was not foreseen", exc_info=fault)
         await self._clock.sleep(0.5)
 
     async def _look_alone(self, claim: Claim) -> None:
         observer, rollout = self._observers.get(claim.rollout.id), claim.rollout
-        if observer is None or observer.looking or rollout.share == 0 or rollout.turned_at is not None:
+        if observer is None or observer.looking or not may_need_return(rollout):
             return
         try:
             now = self._clock.now()
-            observed, samples = await observer.look(rollout, now, commands=(), outcomes={})
-        except CrossfadeError as error:
-            _log.warning("%s: %s", rollout.id, error.what)
+            observed, samples = await observer.look(rollout, now, commands=claim.commands, outcomes={})
+        except (CrossfadeError, OSError) as error:
+            _log.warning("%s: %s", rollout.id, error)
             return
         self._unsaved.setdefault(rollout.id, []).extend(samples)
-        decision = decide(rollout, observed, now)
-        nobody_else_acted = observed.router.fence <= rollout.fence
-        if decision.rollout.turned_at is not None and nobody_else_acted:
-            _log.error("%s is taken back while the database is away: %s", rollout.id, decision.rollout.reason)
-            await self._traffic_first(decision, observer)
+        shift = way_back(rollout, observed, now)
+        if shift is not None:
+            _log.error("%s is taken back while the database is away: %s", rollout.id, shift.reason)
+        await self._traffic_first(shift, observer)
 
     async def _in_thread(self, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
         loop = asyncio.get_running_loop()
