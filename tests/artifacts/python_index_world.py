@@ -9,10 +9,10 @@ import socket
 import subprocess
 import tarfile
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
+
+import httpx
 
 from crossfade.artifacts.port import Artifact, Coordinate
 
@@ -93,13 +93,11 @@ def wait_for(url, process):
     while time.monotonic() < until:
         assert process.poll() is None, f"{process.args[0]} ended with {process.returncode}"
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.HTTPError as error:
-            error.close()
-            return
-        except OSError:
+            httpx.get(url, timeout=5)
+        except httpx.TransportError:
             time.sleep(0.05)
+        else:
+            return
     raise AssertionError(f"{url} never answered")
 
 

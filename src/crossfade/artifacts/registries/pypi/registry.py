@@ -115,13 +115,18 @@ class PypiRegistry:
 
     async def withdraw(self, at: Coordinate, *, reason: str, back_to: Coordinate | None) -> Withdrawal:
         """Say what a person has to do: no index lets a program yank, and a version in use is never deleted."""
-        found = (await self.find([at])).get(at)
-        if found is None:
-            raise MissingError(
-                "pypi.missing", f"{at} is not in the index", where=self._client.where, next="check its name and version"
-            )
+        there = await self.find([at, back_to] if back_to else [at])
+        for each in (at, back_to):
+            if each is not None and each not in there:
+                raise MissingError(
+                    "pypi.missing",
+                    f"{each} is not in the index",
+                    where=self._client.where,
+                    next="check its name and version",
+                )
+        found = there[at]
         if found.withdrawn is not None:
-            return Withdrawal((f"{at} is yanked: {found.withdrawn}",), ())
+            return Withdrawal((), (f"{at} is yanked already ({found.withdrawn}); whoever has pinned it still gets it",))
         older = f"; {back_to} is the one to go back to" if back_to else ""
         return Withdrawal(
             (),
