@@ -16,8 +16,10 @@ from typing import NamedTuple
 from crossfade.core.semver import SemVer, parse_version
 from crossfade.versioning.values import Bump
 
-_SPACES = "\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
-_TRIM = _SPACES.replace("\u2000-\u200a", "".join(map(chr, range(0x2000, 0x200B))))
+SPACES = "\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+"""JavaScript's white space, as it stands between the brackets of a regular expression."""
+TRIMMED = SPACES.replace("\u2000-\u200a", "".join(map(chr, range(0x2000, 0x200B))))
+"""The same, each by itself: what JavaScript strips from the ends of a text."""
 _LARGEST = 2**53 - 1
 """The largest whole number of JavaScript, and so of a part of a version."""
 _CACHED = 1 << 16
@@ -32,7 +34,7 @@ _PART = rf"({_NUMBER}|[xX*])"
 _PARTIAL = rf"[v= ]*{_PART}(?:\.{_PART}(?:\.{_PART}{_PRERELEASE}?{_BUILD}?)?)?"
 _BARE_PARTIAL = re.sub(r"\((?!\?)", "(?:", _PARTIAL)
 
-_SPACE_RUN = re.compile(f"[{_SPACES}]+")
+_SPACE_RUN = re.compile(f"[{SPACES}]+")
 _BUILDS = re.compile(_BUILD)
 _HYPHEN = re.compile(rf" ?({_PARTIAL}) - ({_PARTIAL}) ?")
 _AFTER_OPERATOR = re.compile(rf"( ?)((?:<|>)?=?) ?({_LOOSE_FULL}|{_BARE_PARTIAL})")
@@ -95,7 +97,7 @@ def npm_version(text: str) -> Version | None:
     ('1.2.3-rc.1', None)
     """
     try:
-        exact = parse_version(text.strip(_TRIM).removeprefix("v"))
+        exact = parse_version(text.strip(TRIMMED).removeprefix("v"))
     except ValueError:
         return None
     if max(exact.major, exact.minor, exact.patch) > _LARGEST:
@@ -115,7 +117,7 @@ def npm_range(text: str) -> Range | None:
     if common is not None and text[1:] != "0.0.0":
         return Range((_common(common),))
     alternatives = []
-    for part in _SPACE_RUN.sub(" ", text.strip(_TRIM)).split("||"):
+    for part in _SPACE_RUN.sub(" ", text.strip(TRIMMED)).split("||"):
         comparators = _comparators(part.strip(" "))
         if comparators is None:
             return None

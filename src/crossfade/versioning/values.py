@@ -156,12 +156,12 @@ class Rules:
     tag_private: bool = False
     use_calculated_version: bool = False
     prerelease_template: str | None = None
-    changelog: bool = True
-    """Whether CHANGELOG.md files are written, in the default format."""
+    changelog: bool | str = True
+    """Whether CHANGELOG.md files are written, in the default format; a text names a generator that cannot be run here."""
     formatter: Literal["auto", "prettier", "oxfmt", "deno", "dprint"] | None = None
     """The program that formats changelogs after they are written."""
-    commit: bool = False
-    """Whether the result of `version` is committed."""
+    commit: bool | str = False
+    """Whether the result of `version` is committed; a text names a generator of messages that cannot be run here."""
     commit_skips_ci: bool = False
     base_branch: str = "main"
     changed_file_patterns: tuple[str, ...] = ("**",)
