@@ -7,8 +7,9 @@ that tells what the registry said. Whoever makes a client closes it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ import orjson
 from crossfade import __version__
 from crossfade.artifacts.answers import CHUNK, MISSING, Answer, FileBody, Stream, message
 from crossfade.artifacts.credentials import Login, basic, masked
-from crossfade.artifacts.manners import TOO_MANY, Manners, Pace, Trouble, next_attempt, seconds_asked
+from crossfade.artifacts.manners import TOO_MANY, Manners, Pace, Trouble, backoff, next_attempt, seconds_asked
 from crossfade.artifacts.port import RefusedError, Secret
 from crossfade.core.clock import Clock, SystemClock
 from crossfade.core.durations import format_duration, format_size
@@ -145,6 +146,37 @@ class RegistryClient:
         order = self._order(method, path, plain, None, login)
         async with self._answered(order, expect, repeatable=None, whole=False) as (response, _):
             yield Stream(response.status_code, response.headers, self._chunks(response, order, None))
+
+    async def digests(
+        self,
+        path: str,
+        algorithms: Sequence[str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        login: Login | None = None,
+    ) -> dict[str, str] | None:
+        """The digests (hex, by `hashlib`'s names) of all bytes at `path`, read in pieces; None when it is missing."""
+        done = 0
+        while True:
+            done += 1
+            hashes = [hashlib.new(algorithm, usedforsecurity=False) for algorithm in algorithms]
+            try:
+                async with self.stream("GET", path, headers=headers, login=login) as answer:
+                    if answer.status == MISSING:
+                        return None
+                    async for chunk in answer.chunks:
+                        for each in hashes:
+                            each.update(chunk)
+            except _BrokeOffError:
+                if done >= self.manners.attempts:
+                    raise
+                await self.pause(done)
+            else:
+                return {name: each.hexdigest() for name, each in zip(algorithms, hashes, strict=True)}
+
+    async def pause(self, done: int) -> None:
+        """Wait as long as after `done` attempts that did not help."""
+        await self._clock.sleep(backoff(done, self.manners, self._chance()))
 
     def mask(self, text: str, login: Login | None = None) -> str:
         """`text` without what nobody may read: the client's own secrets, and those of `login`."""

@@ -129,7 +129,16 @@ def next_attempt(trouble: Trouble, done: int, manners: Manners, *, repeatable: b
     asked = trouble.asked or 0.0
     if asked > manners.patience:
         return None
-    return asked + chance * min(manners.longest_wait, manners.first_wait * 2.0 ** (done - 1))
+    return asked + backoff(done, manners, chance)
+
+
+def backoff(done: int, manners: Manners, chance: float) -> float:
+    """Seconds to wait after `done` attempts: exponential, with full jitter.
+
+    >>> [backoff(done, Manners(), 0.5) for done in (1, 2, 3, 20)]
+    [0.25, 0.5, 1.0, 15.0]
+    """
+    return chance * min(manners.longest_wait, manners.first_wait * 2.0 ** (done - 1))
 
 
 def seconds_asked(header: str | None, now: float) -> float | None:
