@@ -1,5 +1,9 @@
 """Release notes: what they gather, the default template, a team's own, and faults that name file and line."""
 
+import re
+import textwrap
+from pathlib import Path
+
 import pytest
 
 from crossfade.config.model import BlueGreen, Canary, Direct, Environment, Judge, Rule
@@ -17,6 +21,8 @@ from crossfade.versioning.notes import (
     notes_of,
     render,
 )
+from crossfade.versioning.notices import parse_notice
+from crossfade.versioning.sections import entries_of
 from crossfade.versioning.values import Bump, Change, Changeset, PlannedRelease, ReleasePlan
 
 PLAN = ReleasePlan(
@@ -189,3 +195,20 @@ def test_a_template_that_cannot_be_read_is_told(notes, tmp_path, content):
         render(notes, own)
     assert caught.value.code == "notes.unreadable-template"
     assert caught.value.where == str(own)
+
+
+def test_the_page_about_release_notes_is_right(notes, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "release-notes.md").read_text()
+    own = tmp_path / "own.md"
+    own.write_text(re.search(r"```jinja\n(.*?)```", page, re.DOTALL)[1])
+    assert "## What works again\n\n- a leak (core)\n" in render(notes, own)
+    table = page.partition("| Name | What it holds |")[2].partition("\n\n")[0]
+    assert set(NAMES) <= set(re.findall(r"`(\w+)`", table))
+    words = set(re.findall(r"`(\w+): …`", page))
+    assert len(words) == 8
+    assert all(entries_of(f"{word}: x", Bump.MINOR)[0].text == "x" for word in words)
+    changeset = textwrap.dedent(re.search(r"   ```markdown\n(.*?)   ```", page, re.DOTALL)[1])
+    told = entries_of(changeset.rpartition("---\n")[2], Bump.MINOR)
+    assert [entry.section for entry in told] == ["Added", "Fixed", "Fixed", "Deployment Notes"]
+    notice = re.search(r"```json\n(.*?)```", page, re.DOTALL)[1]
+    assert parse_notice(notice, ".changeset/notices/api-v2.json").as_text() == notice
