@@ -25,6 +25,7 @@ CONFIG = """\
 storage: ./storage
 auth:
   htpasswd: {file: ./htpasswd}
+security: {api: {jwt: {sign: {expiresIn: 1d}}}}  # else a password is hashed at every request
 uplinks: {}
 packages:
   '@closed/*': {access: $authenticated, publish: nobody, unpublish: nobody}
