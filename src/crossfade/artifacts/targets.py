@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
 
-from crossfade.artifacts.image_tags import image_tags, schemes_of
+from crossfade.artifacts.image_tags import ImageTag, image_tags, schemes_of
 from crossfade.artifacts.journal import key
 from crossfade.artifacts.port import Coordinate, Kind
+from crossfade.artifacts.registries.npm import dist_tag
 from crossfade.config.model import Project
 from crossfade.config.placeholders import fill
 from crossfade.config.publishing import CdnRegistry, NpmRegistry, OciRegistry, Publish, Registry
-from crossfade.core.semver import SemVer
+from crossfade.core.errors import BadInputError
+from crossfade.core.semver import SemVer, parse_version
 
 _ORDER: Final[Sequence[Kind]] = ("oci", "cdn", "pypi", "npm")
 """What others are told about comes before what tells them: an image and a file on a CDN before a package that names it."""
@@ -94,6 +96,8 @@ def _target(publish: Publish, registry: Registry, each: Versioned, needs: tuple[
     packaged = registry.kind in ("npm", "pypi")
     name = publish.name or (each.name if packaged else each.component)
     version = each.spelled if registry.kind == "pypi" else str(each.version)
+    if isinstance(registry, OciRegistry) and not _is_release(registry, each.version, origin):
+        version = f"{version}+{origin.sha}"  # one of many builds of this version, for an environment
     return Target(
         each.component,
         publish.to,
@@ -108,10 +112,9 @@ def _target(publish: Publish, registry: Registry, each: Versioned, needs: tuple[
 def _tags(registry: Registry, name: str, version: SemVer, origin: Origin) -> tuple[str, ...]:
     match registry:
         case NpmRegistry():
-            return (dist_tag(registry.tag, version),)
+            return (dist_tag(str(version), registry.tag),)
         case OciRegistry():
-            schemes = schemes_of(registry.tags, registry.prerelease_tags, version, image_tags=origin.image_tags)
-            return tuple(tag.name for tag in image_tags(schemes, version, origin.sha, origin.branch))
+            return tuple(tag.name for tag in _image_tags(registry, version, origin))
         case CdnRegistry(pointer=str(pointer)) if not version.prerelease:
             words = {"name": name, "version": str(version), "major": str(version.major)}
             return (fill(pointer, words).strip("/"),)
@@ -119,15 +122,32 @@ def _tags(registry: Registry, name: str, version: SemVer, origin: Origin) -> tup
             return ()
 
 
-def dist_tag(usual: str, version: SemVer) -> str:
-    """The dist-tag that a version of a package gets: a prerelease its own first word, so that nobody installs it unasked.
+def version_tag(registry: OciRegistry, at: Coordinate, origin: Origin) -> str:
+    """The tag that is the version: where it leads, the version is. The first that is never moved, best without the commit.
 
-    >>> dist_tag("latest", SemVer(1, 0, 0)), dist_tag("latest", SemVer(2, 0, 0, ("next", "1")))
-    ('latest', 'next')
-    >>> dist_tag("latest", SemVer(2, 0, 0, ("0",)))
-    'prerelease'
+    BadInputError where every tag floats: then nobody could say which image a version is.
     """
-    if not version.prerelease:
-        return usual
-    word = version.prerelease[0]
-    return word if not word.isdigit() else "prerelease"
+    version = parse_version(at.version)
+    sha, release = (version.build[0] if version.build else origin.sha), replace(version, build=())
+    stays = [tag for tag in _image_tags(registry, release, replace(origin, sha=sha)) if not tag.floats]
+    if not stays:
+        raise BadInputError(
+            "publish.no-immutable-tag",
+            f"every tag of {at.name} would move with the next image, so no tag is the version",
+            where=", ".join(origin.image_tags or registry.tags),
+            next="add a tag that holds {version} or {sha}, such as v{version}",
+        )
+    return min(stays, key=lambda tag: "{sha}" in tag.scheme).name
+
+
+def _image_tags(registry: OciRegistry, version: SemVer, origin: Origin) -> tuple[ImageTag, ...]:
+    schemes = schemes_of(registry.tags, registry.prerelease_tags, version, image_tags=origin.image_tags)
+    return image_tags(schemes, version, origin.sha, origin.branch)
+
+
+def _is_release(registry: OciRegistry, version: SemVer, origin: Origin) -> bool:
+    """Whether one tag is made of the version alone; else each commit makes an image of its own."""
+    return any(
+        not tag.floats and "{version}" in tag.scheme and "{sha}" not in tag.scheme
+        for tag in _image_tags(registry, version, origin)
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crossfade.artifacts.gathering import digest, gather
 from crossfade.artifacts.journal import Item, Standing
-from crossfade.artifacts.port import Artifact, Registry
+from crossfade.artifacts.port import Artifact, Coordinate, Registry
 from crossfade.artifacts.publishing import present, publish
 from crossfade.artifacts.targets import Origin, Target, Versioned, targets
 from crossfade.config.model import Project
@@ -36,12 +36,29 @@ class Checkout:
     spell: Callable[[str, SemVer], str]
     """How a component's own files write a version: PEP 440's way in Python."""
 
+    @property
+    def releases(self) -> bool:
+        """Whether this publishes releases: images for an environment are none, and get no git tag."""
+        return not self.origin.image_tags
+
     def tag(self, component: str) -> Tag:
         """The git tag of a component's release."""
-        each = next(each for each in self.versioned if each.component == component)
-        scheme = TagScheme.of(self.project.versioning.tag, single=len(self.versioned) == 1)
-        name = scheme.write(each.name, each.version)
+        each = self._versioned(component)
+        name = self._scheme.write(each.name, each.version)
         return Tag(name, self.revision, name)
+
+    def released(self, component: str, tags: Iterable[str]) -> list[SemVer]:
+        """The versions of a component that git has tags of, newest first."""
+        name = self._versioned(component).name
+        read = (self._scheme.read(tag, {name}) for tag in tags)
+        return sorted({each.version for each in read if each is not None}, reverse=True)
+
+    @property
+    def _scheme(self) -> TagScheme:
+        return TagScheme.of(self.project.versioning.tag, single=len(self.versioned) == 1)
+
+    def _versioned(self, component: str) -> Versioned:
+        return next(each for each in self.versioned if each.component == component)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +89,45 @@ async def look(checkout: Checkout, registries: Mapping[str, Registry], only: Ite
     wanted = [
         target
         for target in targets(checkout.project, checkout.versioned, checkout.needs, checkout.origin)
-        if not names or target.component in names
+        if (not names or target.component in names) and (checkout.releases or target.kind == "oci")
     ]
     by_registry = {
         name: [target.at for target in wanted if target.registry == name] for name in {t.registry for t in wanted}
     }
     there = await present(registries, by_registry)
-    standing = read_tags(checkout.root)
+    standing = read_tags(checkout.root) if checkout.releases else {}
     absent = tuple(target for target in wanted if (target.registry, target.at) not in there)
+    if not checkout.releases:
+        return Outlook(absent, (), tuple(target for target in wanted if target not in absent))
     missing([checkout.tag(name) for name in dict.fromkeys(target.component for target in absent)], standing)
     rest = [target for target in wanted if (target.registry, target.at) in there]
     untagged = tuple(target for target in rest if checkout.tag(target.component).name not in standing)
-    return Outlook(absent, untagged, tuple(target for target in rest if target not in untagged))
+    done = tuple(target for target in rest if target not in untagged)
+    newer = _Newer(checkout, registries, standing)
+    return Outlook(await newer.keep(absent), await newer.keep(untagged), done)
+
+
+class _Newer:
+    """Names that lead to a newer release stay with it: 1.0.5 after 1.1.0 takes neither `latest` nor `v1`."""
+
+    def __init__(self, checkout: Checkout, registries: Mapping[str, Registry], tags: Iterable[str]) -> None:
+        self._checkout, self._registries, self._tags = checkout, registries, list(tags)
+
+    async def keep(self, open_: Sequence[Target]) -> tuple[Target, ...]:
+        """The targets, each without the names that stay."""
+        return tuple([await self._kept(target) for target in open_])
+
+    async def _kept(self, target: Target) -> Target:
+        released = self._checkout.released(target.component, self._tags)
+        here = next(each.version for each in self._checkout.versioned if each.component == target.component)
+        newer = [version for version in released if version > here and not version.prerelease]
+        spelled = [Coordinate(target.at.name, self._spelled(target, version)) for version in newer]
+        found = await self._registries[target.registry].find(spelled) if spelled else {}
+        led = {tag for each in found.values() for tag in each.tags if each.withdrawn is None}
+        return replace(target, tags=tuple(tag for tag in target.tags if tag not in led))
+
+    def _spelled(self, target: Target, version: SemVer) -> str:
+        return self._checkout.spell(target.component, version) if target.kind == "pypi" else str(version)
 
 
 async def carry_out(
@@ -154,6 +198,8 @@ def _items(open_: Sequence[Target], artifacts: Mapping[str, Artifact]) -> list[I
 
 def _tag(checkout: Checkout, publication: Publication, store: Store, actor: str) -> None:
     """Tag every component that is everywhere where it is to be, on the commit that the publication began at."""
+    if not checkout.releases:
+        return
     components = dict.fromkeys(item.component for item in publication.journal.items)
     done = [name for name in components if publication.journal.component_done(name)]
     wanted = {name: replace(checkout.tag(name), commit=publication.revision) for name in done}

@@ -18,7 +18,7 @@ from crossfade.core.semver import SemVer
 from crossfade.engine.publications import Checkout
 from crossfade.rollouts.rollout import Event
 from crossfade.store import Store
-from crossfade.versioning.tags import TagScheme, read_tags
+from crossfade.versioning.tags import read_tags
 
 _FIRST: Sequence[Kind] = ("cdn", "oci", "pypi", "npm")
 """What takes effect at once comes first; what people have to install again, last."""
@@ -119,11 +119,8 @@ async def _before(
 
 def _earlier(checkout: Checkout, release: Reference) -> list[SemVer]:
     """The releases before, newest first, as git's tags have them."""
-    scheme = TagScheme.of(checkout.project.versioning.tag, single=len(checkout.versioned) == 1)
-    name = next(each.name for each in checkout.versioned if each.component == release.component)
-    read = (scheme.read(tag, {name}) for tag in read_tags(checkout.root))
-    versions = {each.version for each in read if each is not None}
-    return sorted((v for v in versions if v < release.version and not v.prerelease), reverse=True)
+    released = checkout.released(release.component, read_tags(checkout.root))
+    return [version for version in released if version < release.version and not version.prerelease]
 
 
 def _targets(checkout: Checkout, component: str, version: SemVer) -> tuple[Target, ...]:
