@@ -22,6 +22,7 @@ END = b"e"
 KILL = b"k"
 """Written to the pipe by who cannot wait for that."""
 NOT_STARTED = 127
+_SET_CHILD_SUBREAPER = 36
 
 
 def main(grace: float, command: list[str]) -> int:
@@ -59,12 +60,24 @@ def _attend(child: subprocess.Popen[bytes], wake: int, grace: float) -> None:
                 watched = [wake]
             if deadline is None:
                 deadline = time.monotonic() + grace
+                _adopt_orphans()
                 _signal(child.pid, signal.SIGTERM)
         if deadline is not None and time.monotonic() >= deadline:
             return
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of what loses its own, so that who has ended is seen to have ended; Linux alone knows this."""
+    with contextlib.suppress(OSError, AttributeError, ImportError):
+        import ctypes  # noqa: PLC0415 - takes a while, and is seldom needed
+
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+
+
 def _alive(group: int) -> bool:
+    with contextlib.suppress(OSError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
     try:
         os.killpg(group, 0)
     except OSError:

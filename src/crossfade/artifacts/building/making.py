@@ -28,12 +28,15 @@ _NAMED = 3
 class Maker:
     """Makes builds of one project; whoever calls holds the locks."""
 
-    def __init__(self, decider: Decider, audience: Audience, stop: Stop, now: Callable[[], float]) -> None:
+    def __init__(
+        self, decider: Decider, audience: Audience, stop: Stop, now: Callable[[], float], grace: float
+    ) -> None:
         self._decider = decider
         self._cache = decider.cache
         self._audience = audience
         self._stop = stop
         self._now = now
+        self._grace = grace
 
     async def make(self, decision: Decision, build: Build, aside: Aside, *, believed: bool) -> Result:
         """Build it. What was there before comes back unless all went well; `believed` lets the cache have it."""
@@ -83,6 +86,7 @@ class Maker:
                 log=log,
                 patience=build.timeout,
                 stop=self._stop,
+                grace=self._grace,
             )
         finally:
             told.unlink(missing_ok=True)

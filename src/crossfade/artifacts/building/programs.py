@@ -12,6 +12,8 @@ from crossfade.artifacts.building.globs import anchor
 from crossfade.artifacts.metadata import tools_of
 from crossfade.core.errors import BadInputError
 
+_WRITTEN = re.compile(r">+\s*[^\s;&|<>()]+")
+"""Where a shell writes to is no file that the build reads."""
 _SHELL = re.compile(r"[\s;&|<>()'\"=`$]+")
 
 
@@ -48,7 +50,7 @@ def files_named(command: Sequence[str], folder: str, root: Path) -> tuple[str, .
     looked through word by word.
     """
     found = set()
-    for word in (word for argument in command for word in (argument, *_SHELL.split(argument))):
+    for word in (word for argument in command for word in (argument, *_SHELL.split(_WRITTEN.sub(" ", argument)))):
         try:
             path = anchor(folder, word)
         except ValueError:

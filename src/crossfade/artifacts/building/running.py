@@ -63,12 +63,18 @@ class Ran:
 
 
 async def run(
-    command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path, patience: float, stop: Stop,
-    grace: float = GRACE,
-) -> Ran:  # fmt: skip
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    patience: float,
+    stop: Stop,
+    grace: float,
+) -> Ran:
     """Run `command` in `folder` until it ends, `patience` seconds are over, or `stop` is wished for.
 
-    What it prints goes to the file `log`. At the end nothing of its process group is left, and when this process is
+    It has `grace` seconds between TERM and KILL. What it prints goes to the file `log`. At the end nothing of its process group is left, and when this process is
     killed the build is ended too.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +129,7 @@ def last_lines(log: Path, count: int, secrets: Sequence[str] = ()) -> tuple[str,
         return ()
     for secret in sorted(filter(_worth_hiding, secrets), key=len, reverse=True):
         text = text.replace(secret, "***")
-    lines = [line.rpartition("\r")[2].rstrip() for line in text.rstrip().splitlines()]
+    lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]  # a progress bar is its last state
     return tuple([line for line in lines if line][-count:])
 
 

@@ -12,7 +12,7 @@ from crossfade.artifacts.building.deciding import Decider, out_of_place, outputs
 from crossfade.artifacts.building.identity import secret
 from crossfade.artifacts.building.locks import lock
 from crossfade.artifacts.building.making import Maker
-from crossfade.artifacts.building.running import Stop
+from crossfade.artifacts.building.running import GRACE, Stop
 from crossfade.artifacts.building.schedule import Schedule
 from crossfade.artifacts.building.trees import Aside, CorruptError, settle
 from crossfade.artifacts.building.values import Audience, BuildError, Decision, Outcome, Result
@@ -26,15 +26,17 @@ _DAMAGED = "what was kept of it was damaged, so it was built again"
 
 
 class Work:
-    """One run over decisions. `now` tells seconds since 1970."""
+    """One run over decisions. `now` tells seconds since 1970, `grace` is the time between TERM and KILL in seconds."""
 
-    def __init__(self, decider: Decider, audience: Audience, stop: Stop, now: Callable[[], float]) -> None:
+    def __init__(
+        self, decider: Decider, audience: Audience, stop: Stop, now: Callable[[], float], *, grace: float = GRACE
+    ) -> None:
         self._decider = decider
         self._cache = decider.cache
         self._audience = audience
         self._stop = stop
         self._now = now
-        self._maker = Maker(decider, audience, stop, now)
+        self._maker = Maker(decider, audience, stop, now, grace)
         self._unsure: set[str] = set()
         """Components whose builds are not believed, because their inputs changed meanwhile."""
 

@@ -44,7 +44,7 @@ def build(
         ),
     ] = None,
 ) -> int:
-    """Build components, and what they depend on first.
+    """Build components in their order; what is unchanged is never built twice.
 
     A build is identified by its command, its inputs, its tools and the builds that it depends on. What was
     built before is taken from the state folder. A failure stops what depends on it, and nothing else.
