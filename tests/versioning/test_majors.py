@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfade.core.errors import BadInputError
-from crossfade.versioning.majors import check_majors, majors, read_guides, refuse
-from crossfade.versioning.notices import Notice, parse_notice, read_notices, write_notice
+from crossfade.versioning.majors import check_majors, majors, refuse
+from crossfade.versioning.notices import Notice, parse_notice, read_guides, read_notices, write_notice
 from crossfade.versioning.values import Bump, PlannedRelease
 
 NOW = datetime(2025, 11, 19, 10, 30, tzinfo=UTC)

@@ -19,8 +19,8 @@ from crossfade.versioning.notes import (
     deployment_of,
     migrations_of,
     notes_of,
-    render,
 )
+from crossfade.versioning.notes_template import render
 from crossfade.versioning.notices import parse_notice
 from crossfade.versioning.sections import entries_of
 from crossfade.versioning.values import Bump, Change, Changeset, PlannedRelease, ReleasePlan

@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crossfade.core.durations import format_duration
 from crossfade.core.errors import BadInputError
 from crossfade.core.semver import parse_version
-from crossfade.versioning.notices import Notices
 from crossfade.versioning.values import PlannedRelease
+
+if TYPE_CHECKING:
+    from crossfade.versioning.notices import Notices
 
 _FIRST = 2
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -74,7 +76,7 @@ def check_majors(
 ) -> tuple[Lacking, ...]:
     """What the majors among `releases` lack; empty when they may go.
 
-    `guides` maps the path of each guide that is there to its text; `notice` is how long before, in seconds, users must
+    `guides` maps the path of each guide that is there to its text (`notices.read_guides`); `notice` is how long before, in seconds, users must
     have been told (0: not at all); `now` has a time zone.
     """
     found = []
@@ -108,24 +110,6 @@ def refuse(lacking: Sequence[Lacking]) -> None:
         where=", ".join(f"{each.component}@{each.version}" for each in lacking),
         next="; ".join(steps),
     )
-
-
-def read_guides(root: Path, releases: Iterable[PlannedRelease], folder: str) -> dict[str, str]:
-    """The guides of the majors among `releases` that are there, by path relative to `root`."""
-    guides = {}
-    for path in (guide_path(folder, release) for release in majors(releases)):
-        try:
-            guides[path] = (root / path).read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInputError(
-                "majors.unreadable-guide",
-                f"the guide cannot be read: {error}",
-                where=path,
-                next="save it as UTF-8 text",
-            ) from None
-    return guides
 
 
 def _is_major(release: PlannedRelease) -> bool:

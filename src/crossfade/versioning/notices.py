@@ -1,6 +1,6 @@
-"""Notices: that the users of a component were told about a coming major, when, by whom and how.
+"""The files that a major needs: its migration guide, and the notice that its users were told, when, by whom and how.
 
-Each is a small file that is committed, `.changeset/notices/NAME-vMAJOR.json`, so that a review shows it and the whole
+Each notice is a small file that is committed, `.changeset/notices/NAME-vMAJOR.json`, so that a review shows it and the whole
 team sees the same. Crossfade sends nothing by itself.
 
 >>> notice = Notice("api", 2, datetime(2025, 11, 5, 9, tzinfo=UTC), "Ada <ada@example.org>", "e-mail to all customers")
@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from crossfade.core.errors import BadInputError
+from crossfade.versioning.majors import guide_path, majors
+from crossfade.versioning.values import PlannedRelease
 
 FOLDER = ".changeset/notices"
 _KEYS = ("component", "major", "sent", "by", "how")
@@ -90,6 +92,24 @@ def read_notices(root: Path) -> dict[tuple[str, int], Notice]:
         notice = parse_notice(text, path)
         notices[notice.component, notice.major] = notice
     return notices
+
+
+def read_guides(root: Path, releases: Iterable[PlannedRelease], folder: str) -> dict[str, str]:
+    """The guides of the majors among `releases` that are there, by path relative to `root`."""
+    guides = {}
+    for path in (guide_path(folder, release) for release in majors(releases)):
+        try:
+            guides[path] = (root / path).read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInputError(
+                "majors.unreadable-guide",
+                f"the guide cannot be read: {error}",
+                where=path,
+                next="save it as UTF-8 text",
+            ) from None
+    return guides
 
 
 def write_notice(root: Path, notice: Notice) -> Path:

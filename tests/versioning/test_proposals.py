@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfade.core.errors import BadInputError
-from crossfade.versioning.commits import Commit, propose, read_commits, starting_point
+from crossfade.versioning.commit_log import read_commits, starting_point
 from crossfade.versioning.conventional import parse_message
 from crossfade.versioning.keep_a_changelog import Release
+from crossfade.versioning.proposals import Commit, propose
 from crossfade.versioning.sections import entries_of
 from crossfade.versioning.tags import USUAL, TagScheme
 from crossfade.versioning.values import Bump, Change
