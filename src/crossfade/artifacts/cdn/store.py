@@ -150,7 +150,11 @@ class ObjectStoreOf:
         import obstore  # noqa: PLC0415 - takes a while, and only this needs it
         from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415 - likewise
 
-        known: UpdateVersion = {"e_tag": replaces.e_tag, "version": replaces.version} if replaces else {}
+        known: UpdateVersion = {}
+        if replaces is not None and replaces.e_tag is not None:
+            known["e_tag"] = replaces.e_tag
+        if replaces is not None and replaces.version is not None:
+            known["version"] = replaces.version
         with self._told(path):
             try:
                 await obstore.put_async(
