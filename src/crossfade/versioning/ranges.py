@@ -151,18 +151,26 @@ def incremented(version: str, bump: Bump) -> str | None:
 def raised(range: str, version: str, bump: Bump, *, keep_bounds: bool = True) -> str:
     """The range in the same style that begins at the new version; of two bounds both are kept, the upper raised if it must.
 
-    `keep_bounds=False` keeps only the first operator, as changesets 2 does.
+    What holds every version stays as it is, except for a prerelease, which it does not hold. `keep_bounds=False` keeps
+    only the first operator, as changesets 2 does.
 
     >>> raised("^1.2.0", "2.0.0", Bump.MAJOR), raised(">=1.0.0 <2.0.0", "2.0.0", Bump.MAJOR), raised("1.x", "2.0.0", Bump.MAJOR)
     ('^2.0.0', '>=2.0.0 <3.0.0', '2.0.0')
     """
     known = npm_range(range)
+    if known is not None and not str(known) and not _is_prerelease(version):
+        return range
     if keep_bounds and known is not None and len(known.alternatives) == 1 and ">" in range and "<" in range:
         bounded = _with_bounds(known.alternatives[0], version, bump)
         if bounded is not None:
             return bounded
     style = next((each for each in ("^", "~", ">=", "<=", ">") if range.startswith(each)), "")
     return f"{style}{version}"
+
+
+def _is_prerelease(version: str) -> bool:
+    seen = npm_version(version)
+    return seen is not None and bool(seen.exact.prerelease)
 
 
 def _with_bounds(comparators: tuple[Comparator, ...], version: str, bump: Bump) -> str | None:

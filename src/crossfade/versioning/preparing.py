@@ -1,0 +1,236 @@
+"""From a repository to a plan and its edits: the story of `version`, `status` and pre mode, told once for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crossfade.core.errors import BadInputError
+from crossfade.versioning.changeset_files import Found, read_changesets
+from crossfade.versioning.changesets_config import CONFIG_FILE, read_rules, skipped_faults, with_ignored
+from crossfade.versioning.commits import commits_that_added, head
+from crossfade.versioning.coverage import Coverage, changed_changesets, changed_packages
+from crossfade.versioning.edits import commit_message, edits, touched
+from crossfade.versioning.formatters import detected
+from crossfade.versioning.package_json import ECOSYSTEMS, Npm
+from crossfade.versioning.planning import plan
+from crossfade.versioning.prereleases import PRE_FILE, entered, left, parse_pre, pre_text
+from crossfade.versioning.values import (
+    Compatibility,
+    Ecosystem,
+    FileEdit,
+    PreState,
+    ReleasePlan,
+    Rules,
+    Snapshot,
+)
+from crossfade.versioning.workspace import Repository, read_repository, read_text
+from crossfade.versioning.writing import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A repository with its rules, its changesets and its pre mode, read once."""
+
+    repository: Repository
+    rules: Rules
+    found: Found
+    pre: PreState | None
+    pre_text: str | None
+    """What stands in `pre.json`."""
+    ecosystems: Mapping[str, Ecosystem]
+    warnings: tuple[str, ...] = ()
+    ignored_here: bool = False
+    """Whether packages are ignored for this run alone, and not by the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `version` would do."""
+
+    plan: ReleasePlan
+    work: Work
+    warnings: tuple[str, ...] = ()
+    nothing: bool = False
+    """Whether there is nothing to do at all."""
+    exit_code: int = 0
+    """What changesets ends with: version 3 takes it for a fault if there is nothing to do."""
+
+
+def open_repository(
+    start: Path,
+    *,
+    compatibility: Compatibility = "changesets-3",
+    ignore: Sequence[str] = (),
+) -> Opened:
+    """Read everything that a plan is made from; BadInputError with file and line for what cannot be used."""
+    repository = read_repository(start)
+    root, packages = repository.root, repository.packages
+    ecosystems = {**ECOSYSTEMS, "npm": Npm(keep_bounds=compatibility != "changesets-2")}
+    found = read_changesets(root)
+    config = read_text(root, CONFIG_FILE)
+    if config is None:
+        raise BadInputError(
+            "versions.no-config",
+            "there is no configuration of changesets",
+            where=f"{root}/{CONFIG_FILE}",
+            next="write {} into it to begin with the defaults",
+        )
+    read = read_rules(config, packages, compatibility, ecosystems=ecosystems)
+    rules = with_ignored(read.rules, ignore, packages)
+    text = read_text(root, PRE_FILE)
+    pre = parse_pre(text) if text is not None else None
+    return Opened(repository, rules, found, pre, text, ecosystems, read.warnings, bool(ignore))
+
+
+def prepare_version(opened: Opened, *, snapshot: Snapshot | None = None) -> Prepared:
+    """The plan and every file that follows from it; nothing is written.
+
+    Raises BadInputError for what the plan cannot be made from, and for a snapshot in pre mode.
+    """
+    rules, repository = opened.rules, opened.repository
+    _refuse_left_behind(opened)
+    if snapshot is not None and opened.pre is not None and opened.pre.mode == "pre":
+        raise BadInputError(
+            "versions.snapshot-in-pre-mode",
+            "there are no snapshots in pre mode",
+            where=PRE_FILE,
+            next="leave it with `crossfade change pre exit`, or make the snapshot on another branch",
+        )
+    opened, moved = _migrated(opened)
+    pre, changesets = opened.pre, opened.found.changesets
+    if not changesets and (pre is None or pre.mode != "exit"):
+        failed = rules.compatibility != "changesets-2"
+        return Prepared(ReleasePlan(pre=pre), Work(), opened.warnings, nothing=True, exit_code=int(failed))
+    if snapshot is not None and "{commit" in (rules.prerelease_template or ""):
+        snapshot = replace(snapshot, commit=head(repository.root))
+    made = plan(repository.packages, changesets, pre, rules, snapshot=snapshot, ecosystems=opened.ecosystems)
+    written = edits(
+        made,
+        repository.packages,
+        _texts(opened, made),
+        rules,
+        top=repository.top,
+        shas=_shas(opened, made) if rules.changelog is True else {},
+        ecosystems=opened.ecosystems,
+    )
+    return Prepared(made, _work(opened, made, combined(moved, written)), opened.warnings)
+
+
+def prepare_status(start: Path, *, compatibility: Compatibility = "changesets-3", since: str | None = None) -> Coverage:
+    """What is about to be released, and which packages changed; nothing is written.
+
+    With `since` only changesets that were added or changed since then count. Raises BadInputError as `version` does.
+    """
+    opened = open_repository(start, compatibility=compatibility)
+    root, packages, rules = opened.repository.root, opened.repository.packages, opened.rules
+    changesets = opened.found.changesets
+    if since is not None:
+        paths = frozenset(changed_changesets(root, since))
+        changesets = tuple(each for each in changesets if each.path in paths)
+    opened, _ = _migrated(replace(opened, found=Found(changesets, opened.found.texts)))
+    made = plan(packages, opened.found.changesets, opened.pre, rules, ecosystems=opened.ecosystems)
+    return Coverage(made, changed_packages(root, packages, rules, since))
+
+
+def enter_pre(opened: Opened, tag: str) -> tuple[FileEdit, ...]:
+    """The edits that begin pre mode."""
+    after, moved = _migrated(opened)
+    text = pre_text(entered(after.pre, tag, opened.repository.packages, opened.rules))
+    return combined(moved, [FileEdit(PRE_FILE, opened.pre_text, text)])
+
+
+def exit_pre(opened: Opened) -> tuple[FileEdit, ...]:
+    """The edits that end pre mode with the next `version`."""
+    after, moved = _migrated(opened)
+    return combined(moved, [FileEdit(PRE_FILE, opened.pre_text, pre_text(left(after.pre)))])
+
+
+def combined(first: Sequence[FileEdit], then: Sequence[FileEdit]) -> tuple[FileEdit, ...]:
+    """Both after one another, each file written once; what ends as it began is left out.
+
+    >>> combined([FileEdit("a", None, "1")], [FileEdit("a", "1", None), FileEdit("b", None, "2")])
+    (FileEdit(path='b', old=None, new='2'),)
+    """
+    if not first:
+        return tuple(then)
+    found: dict[str, FileEdit] = {}
+    for edit in (*first, *then):
+        before = found.get(edit.path, edit)
+        found[edit.path] = FileEdit(edit.path, before.old, edit.new)
+    return tuple(edit for edit in found.values() if edit.old != edit.new)
+
+
+def _migrated(opened: Opened) -> tuple[Opened, tuple[FileEdit, ...]]:
+    """Pre mode of changesets 2 in the shape of 3: the changesets that it has used move below `pre`."""
+    pre = opened.pre
+    if pre is None or opened.rules.compatibility == "changesets-2":
+        return opened, ()
+    if pre.changesets is None and pre.initial_versions is None:
+        return opened, ()
+    used = frozenset(pre.changesets or ())
+    texts, moved, changesets = dict(opened.found.texts), [], []
+    for changeset in opened.found.changesets:
+        if changeset.id not in used:
+            changesets.append(changeset)
+            continue
+        kept = replace(changeset, id=f"pre/{changeset.id}")
+        text = texts.pop(changeset.path)
+        moved += [FileEdit(kept.path, texts.get(kept.path), text), FileEdit(changeset.path, text, None)]
+        texts[kept.path] = text
+        changesets.append(kept)
+    after = replace(pre, changesets=None, initial_versions=None)
+    moved.append(FileEdit(PRE_FILE, opened.pre_text, pre_text(after)))
+    changesets.sort(key=lambda each: each.id.startswith("pre/"))
+    found = Found(tuple(changesets), texts)
+    return replace(opened, pre=after, pre_text=pre_text(after), found=found), tuple(moved)
+
+
+def _refuse_left_behind(opened: Opened) -> None:
+    rules = opened.rules
+    if not opened.ignored_here and (rules.ignore or not rules.version_private):
+        return  # the configuration would have been refused for it
+    faults = skipped_faults(opened.repository.packages, rules, opened.ecosystems)
+    if faults:
+        raise BadInputError(
+            "versions.left-behind", "; ".join(faults), where=CONFIG_FILE, next="ignore the dependents as well, or none"
+        )
+
+
+def _texts(opened: Opened, made: ReleasePlan) -> dict[str, str]:
+    texts = {**opened.repository.texts, **opened.found.texts}
+    if opened.pre_text is not None:
+        texts[PRE_FILE] = opened.pre_text
+    for path in touched(made, opened.repository.packages, opened.rules):
+        text = read_text(opened.repository.root, path) if path not in texts else None
+        if text is not None:
+            texts[path] = text
+    return texts
+
+
+def _shas(opened: Opened, made: ReleasePlan) -> dict[str, str]:
+    root = opened.repository.root
+    paths = {_where_it_is(root, changeset.path): changeset.id for changeset in made.changesets}
+    return {paths[path]: sha for path, sha in commits_that_added(root, paths).items()}
+
+
+def _where_it_is(root: Path, path: str) -> str:
+    # What has just been moved below `pre` by the change of its shape is known to git by its old path.
+    return path if (root / path).exists() else path.replace("/pre/", "/", 1)
+
+
+def _work(opened: Opened, made: ReleasePlan, written: tuple[FileEdit, ...]) -> Work:
+    rules, root = opened.rules, opened.repository.root
+    changelogs = tuple(edit.path for edit in written if edit.path.endswith("CHANGELOG.md"))
+    formatter = rules.formatter if changelogs else None
+    if formatter == "auto" and detected(root) is None:
+        formatter = None
+    commits = rules.commit is True and not made.snapshot
+    return Work(
+        written,
+        changelogs,
+        formatter,
+        commit_message(made, rules) if commits else None,
+        tuple(edit.path for edit in written) if commits else (),
+    )

@@ -1,0 +1,154 @@
+"""Carrying edits out, all or none: whoever is killed on the way leaves a note from which the next run goes on.
+
+The note, `.changeset/.versions.json`, holds every edit. It is there as a whole before the first file changes, and goes
+when the last step is done. A file that holds something else than before, after, or a part of what was being written,
+was changed by somebody in between: then nothing more is written, and a person decides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crossfade.core.errors import BadInputError
+from crossfade.versioning.formatters import run_formatter
+from crossfade.versioning.git import git
+from crossfade.versioning.values import FileEdit
+from crossfade.versioning.workspace import read_text
+
+NOTE = ".changeset/.versions.json"
+_DRAFT = f"{NOTE}.new"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done to the repository: files first, then the formatter over changelogs, then the commit."""
+
+    edits: tuple[FileEdit, ...] = ()
+    formatted: tuple[str, ...] = ()
+    """Files for the formatter."""
+    formatter: str | None = None
+    """Its name, or `auto`; None for none."""
+    message: str | None = None
+    """Message of the commit; None for no commit."""
+    paths: tuple[str, ...] = ()
+    """Files that the commit takes."""
+
+
+def carry_out(root: Path, work: Work, *, before_each: Callable[[str], None] = lambda _: None) -> None:
+    """Do the work; safe to be killed at any moment. `before_each` hears what is about to be done (tests end it there).
+
+    Raises BadInputError if a file is not as it was read; then nothing is changed.
+    """
+    for edit in work.edits:
+        if read_text(root, edit.path) != edit.old:
+            raise _changed_meanwhile(edit.path)
+    before_each("note")
+    _write_note(root, work)
+    _finish(root, work, before_each)
+
+
+def pending(root: Path) -> Work | None:
+    """What an earlier run began and did not finish."""
+    text = read_text(root, NOTE)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+        edits = tuple(FileEdit(*edit) for edit in found["edits"])
+        return Work(edits, tuple(found["formatted"]), found["formatter"], found["message"], tuple(found["paths"]))
+    except (ValueError, KeyError, TypeError):
+        raise BadInputError(
+            "versions.bad-note",
+            "the note of an unfinished run cannot be read",
+            where=NOTE,
+            next="see `git status`, take the files back with `git checkout`, and delete the note",
+        ) from None
+
+
+def resume(root: Path, *, before_each: Callable[[str], None] = lambda _: None) -> Work | None:
+    """Finish what an earlier run began, and tell what it was; None if nothing was left.
+
+    Raises BadInputError if somebody changed one of its files in between.
+    """
+    work = pending(root)
+    if work is None:
+        (root / _DRAFT).unlink(missing_ok=True)
+        return None
+    for edit in work.edits:
+        now = read_text(root, edit.path)
+        torn = now is not None and edit.new is not None and edit.new.startswith(now)
+        if now not in {edit.old, edit.new} and not torn:
+            raise _changed_meanwhile(edit.path)
+    _finish(root, work, before_each)
+    return work
+
+
+def _finish(root: Path, work: Work, before_each: Callable[[str], None]) -> None:
+    for edit in work.edits:
+        before_each(edit.path)
+        _write(root, edit)
+    if work.formatter is not None and work.formatted:
+        # From here on the files are no longer what the edits say.
+        work = replace(work, edits=())
+        before_each("format")
+        _write_note(root, work)
+        run_formatter(root, str(work.formatter), work.formatted)
+    message = work.message
+    if message is not None:
+        before_each("commit")
+        _write_note(root, replace(work, edits=(), formatter=None))
+        _commit(root, message, work.paths)
+    before_each("done")
+    (root / NOTE).unlink()
+
+
+def _write(root: Path, edit: FileEdit) -> None:
+    path = root / edit.path
+    if edit.new is None:
+        path.unlink(missing_ok=True)
+        return
+    if edit.old is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # In place, as an editor would: links and permissions stay. The note makes up for what a kill tears.
+    with open(path, "wb") as file:  # noqa: PTH123 - thousands are written; this is the quickest way
+        file.write(edit.new.encode("utf-8", "surrogateescape"))
+
+
+def _write_note(root: Path, work: Work) -> None:
+    found = {
+        "note": "An unfinished `version`; run it again to finish it.",
+        "edits": [list(edit) for edit in work.edits],
+        "formatted": work.formatted,
+        "formatter": work.formatter,
+        "message": work.message,
+        "paths": work.paths,
+    }
+    draft = root / _DRAFT
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(found, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(root / NOTE)
+
+
+def _commit(root: Path, message: str, paths: Sequence[str]) -> None:
+    if git(root, "log", "-1", "--format=%B").strip() == message.strip():
+        return  # an earlier run got as far as this
+    known = set(git(root, "ls-files", "-z", "--", *paths).split("\0"))
+    here = [path for path in paths if path in known or (root / path).exists()]
+    if here:
+        git(root, "add", "--", *here)
+    git(root, "commit", "-m", message, "--allow-empty")
+
+
+def _changed_meanwhile(path: str) -> BadInputError:
+    return BadInputError(
+        "versions.changed-meanwhile",
+        "the file was changed while versions were being written",
+        where=path,
+        next="see `git diff`; take the file back with `git checkout`, then run it again",
+    )
