@@ -1,7 +1,6 @@
 """Servers that take seconds to start are started once."""
 
 import pytest
-
 from registry_world import Verdaccio
 
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from npm_packages import packed
 
 from crossfade.artifacts.credentials import bearer
 from crossfade.artifacts.http import RegistryClient
@@ -10,7 +11,6 @@ from crossfade.artifacts.manners import Manners
 from crossfade.artifacts.port import Secret
 from crossfade.artifacts.registries.npm import NpmRegistry
 from crossfade.testing.registry_contract import RegistryContract
-from npm_packages import packed
 
 HASTY = Manners(rate=1000, timeout=30, attempts=4, first_wait=0.05)
 
@@ -42,19 +42,19 @@ class TestNpmRegistry(RegistryContract):
     def artifact(self, at, content):
         return packed(self.folder, at, content)
 
-    def again(self, registry):
+    def again(self, _registry):
         return self.connect(self.token)
 
-    def stranger(self, registry, secret):
+    def stranger(self, _registry, secret):
         return self.connect(secret)
 
-    async def stop(self, registry):
+    async def stop(self, _registry):
         await asyncio.to_thread(self.server.kill)
 
-    async def start(self, registry):
+    async def start(self, _registry):
         await asyncio.to_thread(self.server.start)
 
-    async def tamper(self, registry, artifact):
+    async def tamper(self, _registry, artifact):
         (stored,) = self.server.tarballs(artifact.at.name)
         body = bytearray(stored.read_bytes())
         body[len(body) // 2] ^= 1
