@@ -1,15 +1,19 @@
 """A real pypi-server on loopback, and wheels and sdists to publish, made byte for byte."""
 
+import asyncio
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
 import os
 import socket
 import subprocess
+import sys
 import tarfile
 import time
 import zipfile
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -18,6 +22,7 @@ from crossfade.artifacts.port import Artifact, Coordinate
 
 DEADLINE = 30.0
 """Seconds after which a server that does not come up is given up; nothing is measured by it."""
+EVERYTHING = ("update", "list", "download")
 USER, PASSWORD = "publisher", "open-sesame"
 
 # pypi-server reads password files only with a library that it does not bring along; its own interface takes a function.
@@ -26,9 +31,9 @@ import sys
 from pathlib import Path
 import pypiserver
 from pypiserver.bottle_wrapper import run
-port, store, user, password = sys.argv[1:]
+port, store, user, password, actions = sys.argv[1:]
 app = pypiserver.app(
-    roots=[Path(store)], disable_fallback=True, authenticate=["update", "list", "download"],
+    roots=[Path(store)], disable_fallback=True, authenticate=actions.split(","),
     auther=lambda name, word: (name, word) == (user, password),
 )
 run(app, host="127.0.0.1", port=int(port), server="wsgiref", quiet=True)
@@ -42,9 +47,9 @@ def free_port():
 
 
 class IndexServer:
-    """A pypi-server over a folder; with `locked`, whoever asks must be USER."""
+    """A pypi-server over a folder; `locked` are the actions for which one must be USER: update, list, download."""
 
-    def __init__(self, program, store, *, locked=False, fallback=None):
+    def __init__(self, program, store, *, locked=(), fallback=None):
         self.program, self.store, self.locked, self.fallback = Path(program), Path(store), locked, fallback
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/simple/"
@@ -56,7 +61,7 @@ class IndexServer:
     def start(self):
         if self.locked:
             python = self.program.parent / "python"
-            argv = [python, "-c", LOCKED, str(self.port), self.store, USER, PASSWORD]
+            argv = [python, "-c", LOCKED, str(self.port), self.store, USER, PASSWORD, ",".join(self.locked)]
         else:
             back = ["--fallback-url", self.fallback] if self.fallback else ["--disable-fallback"]
             argv = [
@@ -85,6 +90,73 @@ class IndexServer:
 
     def files(self):
         return sorted(path.name for path in self.store.iterdir())
+
+
+class Relay:
+    """Passes bytes on to a server until more than `most` came over one connection, once: then it holds or cuts it.
+
+    `met` is set at that moment. A held connection goes no further; what has come is with the server.
+    """
+
+    def __init__(self, port, most, *, cut=False):
+        self.upstream, self.most, self.cut = port, most, cut
+        self.met, self.passed = asyncio.Event(), 0
+
+    @asynccontextmanager
+    async def running(self):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+
+    async def _serve(self, reader, writer):
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
+        back = asyncio.create_task(self._copy(there_reader, writer))
+        came = 0
+        try:
+            while chunk := await reader.read(65536):
+                came += len(chunk)
+                self.passed += len(chunk)
+                there_writer.write(chunk)
+                await there_writer.drain()
+                if came > self.most and not self.met.is_set():
+                    self.met.set()
+                    if self.cut:
+                        await asyncio.sleep(0.1)  # the server has it before it is told of the end
+                        break
+                    while await reader.read(65536):
+                        pass
+                    break
+        except ConnectionError:
+            pass
+        finally:
+            there_writer.close()
+            writer.transport.abort() if self.met.is_set() else writer.close()
+            await asyncio.gather(back, return_exceptions=True)
+
+    @staticmethod
+    async def _copy(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while chunk := await reader.read(65536):
+                writer.write(chunk)
+                await writer.drain()
+            writer.close()
+
+
+async def killed_at(event, script, *argv):
+    """Run a program until `event` is set, then SIGKILL it; returns its exit code."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, *map(str, argv))
+    async with asyncio.timeout(DEADLINE):
+        waiting = [asyncio.create_task(event.wait()), asyncio.create_task(process.wait())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    for task in waiting:
+        task.cancel()
+    return process.returncode
 
 
 def wait_for(url, process):

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from python_index_world import PASSWORD, USER, IndexServer, python_artifact
+from python_index_world import EVERYTHING, PASSWORD, USER, IndexServer, python_artifact
 
 from crossfade.artifacts.credentials import basic
 from crossfade.artifacts.http import RegistryClient
@@ -17,7 +17,7 @@ QUICK = Manners(rate=1000, timeout=30, attempts=3, first_wait=0.05, longest_wait
 
 @pytest.fixture(scope="module")
 def locked_server(require, tmp_path_factory):
-    server = IndexServer(require("pypi-server"), tmp_path_factory.mktemp("index") / "store", locked=True)
+    server = IndexServer(require("pypi-server"), tmp_path_factory.mktemp("index") / "store", locked=EVERYTHING)
     yield server
     server.kill()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from crossfade.artifacts.port import Artifact
 from crossfade.artifacts.registries.pypi.simple import normal_name, same_version, version_of
@@ -17,6 +18,18 @@ from crossfade.core.errors import BadInputError
 _FORM_NAMES = {"platforms": "platform", "supported_platforms": "supported_platform"}
 """Names of fields that the form calls otherwise than the library that reads metadata."""
 _BLOCK = 1 << 20
+_UNREADABLE = (
+    *(OSError, EOFError, KeyError, ValueError),
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error),
+    RuntimeError,  # an encrypted or oddly packed archive
+)
+
+
+class Bytes(NamedTuple):
+    """How many bytes there are, and their SHA-256 (hex)."""
+
+    size: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +48,23 @@ class Distribution:
         """Its name, on disk and in the index."""
         return self.path.name
 
+    def begins_with(self, part: Bytes) -> bool:
+        """Whether it is longer than `part`, and begins with exactly these bytes."""
+        if part.size >= self.path.stat().st_size:
+            return False
+        found, left = hashlib.sha256(), part.size
+        with self.path.open("rb") as file:
+            while left and (block := file.read(min(_BLOCK, left))):
+                left -= len(block)
+                found.update(block)
+        return found.hexdigest() == part.digest
+
     def form(self) -> dict[str, str | list[str]]:
-        """The fields of the upload beside the file itself.
+        """The fields of the upload beside the file itself and the order to take it.
 
         MD5 is not sent: nobody should compare by it, and where Python obeys FIPS there is none.
         """
         return {
-            ":action": "file_upload",
             "protocol_version": "1",
             "filetype": self.kind,
             "pyversion": self.python,
@@ -80,7 +103,7 @@ def _read(path: Path, artifact: Artifact) -> Distribution:
     try:
         sha256, blake2 = _digests(path)
         metadata = _metadata(path)
-    except (OSError, KeyError, EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise BadInputError(
             "pypi.broken-file",
             f"{path.name} cannot be read: {_told(error)}",

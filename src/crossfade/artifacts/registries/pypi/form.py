@@ -25,13 +25,17 @@ class FormBody(FileBody):
         yield self.after
 
 
-def form_body(fields: Mapping[str, str | list[str]], name: str, path: Path, boundary: str) -> tuple[str, FormBody]:
-    """The content type and the body: `fields` (a list stands for a field several times), then the file as `name`.
+def form_body(
+    fields: Mapping[str, str | list[str]], file: tuple[str, Path], last: tuple[str, str], boundary: str
+) -> tuple[str, FormBody]:
+    """The content type and the body: `fields` (a list stands for a field several times), the file, and one field more.
 
+    The last field proves to a server that the file before it is whole: a body that broke off does not have it.
     `boundary` must not occur in any of the bytes: the caller takes it from a digest of them.
     """
+    name, path = file
     head = b"".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(key)}"\r\n\r\n{value}\r\n'.encode()
+        _part(key, value, boundary)
         for key, values in fields.items()
         for value in ([values] if isinstance(values, str) else values)
     )
@@ -39,9 +43,13 @@ def form_body(fields: Mapping[str, str | list[str]], name: str, path: Path, boun
         f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"; filename="{_quoted(path.name)}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     ).encode()
-    tail = f"\r\n--{boundary}--\r\n".encode()
+    tail = b"\r\n" + _part(*last, boundary) + f"--{boundary}--\r\n".encode()
     size = len(head) + path.stat().st_size + len(tail)
     return f"multipart/form-data; boundary={boundary}", FormBody(path, size, before=head, after=tail)
+
+
+def _part(name: str, value: str, boundary: str) -> bytes:
+    return f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'.encode()
 
 
 def _quoted(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from crossfade.artifacts.answers import Answer
+from crossfade.artifacts.answers import Answer, FileBody
 from crossfade.artifacts.credentials import Login, basic, resolve
 from crossfade.artifacts.http import RegistryClient, together
 from crossfade.artifacts.manners import Manners
@@ -23,7 +23,7 @@ from crossfade.artifacts.port import (
     Secret,
     Withdrawal,
 )
-from crossfade.artifacts.registries.pypi.distribution import Distribution, distributions
+from crossfade.artifacts.registries.pypi.distribution import Bytes, Distribution, distributions
 from crossfade.artifacts.registries.pypi.form import form_body
 from crossfade.artifacts.registries.pypi.simple import (
     ACCEPT,
@@ -33,13 +33,15 @@ from crossfade.artifacts.registries.pypi.simple import (
     same_version,
     version_of,
 )
-from crossfade.core.errors import BadInputError, CrossfadeError
+from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 
 if TYPE_CHECKING:
     from crossfade.config.publishing import PypiRegistry as Settings
 
 _NOT_TAKEN = (400, 409)
 """What indexes answer to a file that they have already, among other things: we look again."""
+_NO_FORMS = 405
+_TAKE_IT = (":action", "file_upload")
 _SHOWN = 300
 _Listing = Mapping[str, IndexFile]
 
@@ -169,7 +171,21 @@ class PypiRegistry:
         """Its SHA-256: what the index says of it, else of the bytes that it serves."""
         if file.sha256 is not None and not by_bytes:
             return file.sha256
-        found = hashlib.sha256()
+        return (await self._served(file)).digest
+
+    async def _served(self, file: IndexFile) -> Bytes:
+        """What the index serves for a file. A connection that breaks is tried again, as often as any request."""
+        attempts = self._client.manners.attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                return await self._download(file)
+            except UnreachableError as error:
+                if attempt == attempts or not error.retry:
+                    raise
+        raise AssertionError
+
+    async def _download(self, file: IndexFile) -> Bytes:
+        size, found = 0, hashlib.sha256()
         async with self._client.stream("GET", file.url, headers={"accept-encoding": "identity"}) as stream:
             if stream.status != 200:  # noqa: PLR2004 - a success with a body
                 raise MissingError(
@@ -180,39 +196,70 @@ class PypiRegistry:
                     retry=True,
                 )
             async for chunk in stream.chunks:
+                size += len(chunk)
                 found.update(chunk)
-        return found.hexdigest()
+        return Bytes(size, found.hexdigest())
 
     async def _compare(self, ours: Distribution, theirs: IndexFile, *, by_bytes: bool = False) -> None:
         digest = await self._digest(theirs, by_bytes=by_bytes)
-        if digest != ours.sha256:
+        if digest == ours.sha256:
+            return
+        if await asyncio.to_thread(ours.begins_with, await self._served(theirs)):
             raise ConflictError(
-                "pypi.conflict",
-                f"{ours.filename} is published with other bytes: sha256:{digest} there, sha256:{ours.sha256} here",
+                "pypi.half-uploaded",
+                f"{ours.filename} is only the beginning of what was built: an upload broke off, and the index kept it",
                 where=self._client.where,
-                next="publish the changed files under a new version; an index never takes a file's name twice",
+                next=f"have whoever runs the index remove {ours.filename}, which nobody could use; then publish again",
             )
+        raise ConflictError(
+            "pypi.conflict",
+            f"{ours.filename} is published with other bytes: sha256:{digest} there, sha256:{ours.sha256} here",
+            where=self._client.where,
+            next="publish the changed files under a new version; an index never takes a file's name twice",
+        )
 
     async def _send(self, ours: Distribution, at: Coordinate) -> None:
-        kind, body = form_body(ours.form(), "content", ours.path, f"crossfade-{ours.blake2_256}")
-        answer = await self._client.request(
+        # pypi-server keeps whatever has come of a file when the connection breaks, if it has been told what to do with
+        # it: so it is told at the end.
+        kind, body = form_body(ours.form(), ("content", ours.path), _TAKE_IT, f"crossfade-{ours.blake2_256}")
+        try:
+            answer = await self._form({"content-type": kind}, body)
+        except UnreachableError as error:
+            # A server that does not want a file may close the connection on it, and then its word is lost.
+            await self._knock(error)
+            raise
+        if answer.missing or answer.status == _NO_FORMS:
+            raise self._no_uploads()
+        if answer.status in _NOT_TAKEN:
+            await self._look_again(ours, at, answer)
+
+    async def _form(self, headers: Mapping[str, str], body: bytes | FileBody) -> Answer:
+        return await self._client.request(
             "POST",
             self._upload,
-            headers={"content-type": kind},
+            headers=headers,
             content=body,
-            expect=_NOT_TAKEN,
+            expect=(*_NOT_TAKEN, _NO_FORMS),
             repeatable=True,  # a file that has arrived is not taken again
             login=self._client.login,
         )
-        if answer.missing:
-            raise CrossfadeError(
-                "pypi.no-uploads",
-                "nothing takes uploads at this address",
-                where=self._upload,
-                next=f"let registries.{self._client.name}.upload name the address that takes them",
-            )
-        if answer.status in _NOT_TAKEN:
-            await self._look_again(ours, at, answer)
+
+    async def _knock(self, error: UnreachableError) -> None:
+        """Send a form with nothing in it: whoever refuses us, or takes no forms at all, says so now."""
+        try:
+            answer = await self._form({}, b"")
+        except UnreachableError:
+            raise error from None
+        if answer.missing or answer.status == _NO_FORMS:
+            raise self._no_uploads()
+
+    def _no_uploads(self) -> CrossfadeError:
+        return CrossfadeError(
+            "pypi.no-uploads",
+            "nothing takes uploads at this address",
+            where=self._upload,
+            next=f"let registries.{self._client.name}.upload name the address that takes them",
+        )
 
     async def _look_again(self, ours: Distribution, at: Coordinate, answer: Answer) -> None:
         """The index did not take the file: fine if somebody else has brought the same bytes in the meantime."""
