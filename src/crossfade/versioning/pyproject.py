@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from crossfade.core.errors import BadInputError
@@ -117,6 +117,8 @@ class Python:
 
     dynamic: bool = False
     """The version stands in another file: this one has its ranges edited alone."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Names of packages in the graph → in requirements, where the two differ."""
 
     def is_range(self, range: str) -> bool:
         """Whether it is a range of versions, rather than an address or a path."""
@@ -125,6 +127,10 @@ class Python:
     def satisfies(self, version: str, range: str) -> bool:
         """Whether the SemVer version lies in the range."""
         return python_ranges.satisfies(version, range)
+
+    def is_open(self, range: str) -> bool:
+        """Whether it holds every release there is and ever will be."""
+        return range.strip() in {"", "*"}
 
     def raised(self, range: str, version: str, bump: Bump) -> str:
         """The range in the same style that holds the new version; BadInputError where Python has no such version."""
@@ -137,15 +143,24 @@ class Python:
         Ranges are found by name, kind and their old text: extras, markers and comments stay where they are.
         """
         found = read_pyproject(text, where)
-        wanted = {(canonical(old.name), old.kind, old.range): new for old, new in ranges}
+        wanted = {(self.names.get(old.name, canonical(old.name)), old.kind, old.range): new for old, new in ranges}
         changes: dict[Where, str] = {}
         if version is not None and not self.dynamic:
             changes[found.version_at] = write_version(version, where)
         for each in found.requirements:
             new = wanted.get((each.dependency.name, each.dependency.kind, each.dependency.range))
             if new is not None and new != each.dependency.range:
-                changes[each.at] = new
+                changes[each.at] = _exact(new, each.at, where)
         return _written(text, where, changes)
+
+
+def _exact(range: str, at: Where, where: str) -> str:
+    """The range; a bare SemVer, which pins a snapshot, as Python writes one."""
+    try:
+        parse_version(range)
+    except ValueError:
+        return range
+    return write_version(range, where) if _is_plain(at) else f"=={write_version(range, where)}"
 
 
 def _written(text: str, where: str, changes: Mapping[Where, str]) -> str:

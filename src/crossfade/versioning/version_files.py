@@ -27,6 +27,16 @@ class VersionFile(Npm):
         return text if version is None else _spliced(_found(text, where), text, version)
 
 
+class InLedger(Npm):
+    """A component without a file of its own: its manifest is the ledger, which is written for all of them at once."""
+
+    __slots__ = ()
+
+    def edited(self, text: str, where: str, version: str | None, ranges: object) -> str:  # noqa: ARG002 - see above
+        """The text as it is."""
+        return text
+
+
 def read_version_file(text: str, where: str) -> str:
     r"""The SemVer that a `VERSION` file holds; BadInputError names the file.
 
