@@ -81,6 +81,7 @@ async def test_no_script_is_run_and_that_is_said(tmp_path):
     ("manifest", "code", "words"),
     [
         ({"version": "1.1.9"}, "npm.unexpected-version", "@navi/core@1.1.9"),
+        ({"name": "../evil"}, "npm.unexpected-version", "../evil"),
         ({"version": None}, "npm.unexpected-version", "None"),
         ({"private": True}, "npm.private", "private"),
         ({"dependencies": {"gone": "workspace:*"}}, "npm.open-range", "no package gone"),
@@ -127,20 +128,35 @@ async def test_no_npm(tmp_path):
     assert caught.value.code == "npm.not-installed"
 
 
-async def test_a_version_that_is_none(tmp_path):
+async def test_names_and_versions_that_are_none(tmp_path):
     strange = Coordinate("@navi/core", "1.2")
     with pytest.raises(BadInputError) as caught:
         await pack({strange: package(tmp_path / "core", strange)}, tmp_path / "out", versions=VERSIONS)
     assert "2 of 3 numbers" in caught.value.what
+    strange = Coordinate("../core", "1.2.0")
+    with pytest.raises(BadInputError) as caught:
+        await pack({strange: package(tmp_path / "core", strange)}, tmp_path / "out", versions=VERSIONS)
+    assert caught.value.code == "npm.bad-name"
 
 
-async def test_npm_that_fails_is_heard(tmp_path):
-    strange = Coordinate("a name with spaces", "1.2.0")
-    folder = package(tmp_path / "core", strange)
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'npm error code ENOSPC' >&2; exit 1", "code ENOSPC"),
+        ("echo packed", "newer npm"),
+        ("echo '[]'", "1 packages became 0 files"),
+    ],
+)
+async def test_an_npm_that_fails_is_heard(tmp_path, script, words):
+    program = tmp_path / "npm"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    folder = package(tmp_path / "core", CORE)
     with pytest.raises(CrossfadeError) as caught:
-        await pack({strange: folder}, tmp_path / "out", versions=VERSIONS)
+        await pack({CORE: folder}, tmp_path / "out", versions=VERSIONS, npm=str(program))
     assert caught.value.code == "npm.pack-failed"
-    assert "nvalid" in caught.value.what
+    assert words in caught.value.what
+    assert str(folder) in caught.value.where
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from crossfade.artifacts.npm_names import checked_name
 from crossfade.artifacts.port import Coordinate
 from crossfade.artifacts.workspace_ranges import resolved
 from crossfade.core.durations import format_duration
@@ -108,6 +109,7 @@ def _checked(at: Coordinate, folder: Path) -> dict[str, Any]:
     if found != at:
         advice = "version and publish from the same commit: run `crossfade version` first, or check out its commit"
         raise _bad("npm.unexpected-version", f"the release is of {at}, and the folder holds {found}", path, advice)
+    checked_name(at.name, where=str(path))
     try:
         parse_version(at.version)
     except ValueError as error:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from crossfade.artifacts.credentials import bearer, resolve
 from crossfade.artifacts.http import RegistryClient, together
 from crossfade.artifacts.manners import Manners
+from crossfade.artifacts.npm_names import checked_name
 from crossfade.artifacts.port import (
     Artifact,
     Capabilities,
@@ -169,6 +170,7 @@ class NpmRegistry:
 
     async def _package(self, name: str, *, fresh: bool = False) -> Packument | None:
         """What the registry has of a package. `fresh` asks past the caches in front of it."""
+        checked_name(name, where=self._client.where)
         path = _path(name) + ("?write=true" if fresh else "")
         answer = await self._client.request("GET", path, headers=_ABBREVIATED)
         return None if answer.missing else Packument.of(name, answer.json())
