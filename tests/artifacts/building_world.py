@@ -122,14 +122,9 @@ def made_repository(root: Path) -> Repository:
     root.mkdir(parents=True, exist_ok=True)
     repository = Repository(root)
     repository.git("init", "-q", "-b", "main")
-    repository.put(
-        {
-            "core/src/a.txt": "a\n",
-            "core/src/b.txt": "b\n",
-            "loader/src/l.txt": "l\n",
-            ".gitignore": ".crossfade/\n*.log\n",
-        }
-    )
+    sources = {"core/src/a.txt": "a\n", "core/src/b.txt": "b\n", "loader/src/l.txt": "l\n"}
+    versions = {"core/VERSION": "1.0.0\n", "loader/VERSION": "2.0.0\n"}
+    repository.put({**sources, **versions, ".gitignore": ".crossfade/\n*.log\n"})
     repository.add("core")
     repository.add("loader", "mkdir dist; cat ../core/dist/out.txt src/l.txt > dist/out.txt", needs=("core",))
     repository.commit()

@@ -261,7 +261,7 @@ def test_why_something_is_built(repository):
                 "MODE is new",
             ),
         ),
-        "loader": ("build", ("core is another build",)),
+        "loader": ("build", ("core changed, which it needs",)),
     }
     assert why(force=True)["core"] == ("build", ("asked for by --force",))
 

@@ -60,7 +60,7 @@ def _told(key: str, was: str | None, is_: str | None) -> str:
     kind, _, name = key.partition(" ")
     what = name or f"its {kind}"
     if kind == "dependency" and was is not None and is_ is not None:
-        return f"{name} is another build"
+        return f"{name} changed, which it needs"
     if was is None:
         return f"{what} is new"
     if is_ is None:

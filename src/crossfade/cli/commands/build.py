@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crossfade.artifacts.building.cache import Cache
     from crossfade.artifacts.building.deciding import Decider
     from crossfade.artifacts.building.values import Decision, Outcome, Target
+    from crossfade.config.load import LoadedProject
     from crossfade.config.model import Project
 
 
@@ -79,28 +80,30 @@ def _decider(place: Place) -> Decider:
     from crossfade.artifacts.building.cache import Cache  # noqa: PLC0415 - heavy
     from crossfade.artifacts.building.deciding import Decider  # noqa: PLC0415 - heavy
 
-    project, root = place.loaded.project, place.path.absolute().parent
-    targets = _targets(project)
-    return Decider(root, Cache(place.state / "builds"), targets, _edges(project), os.environ)
+    targets, edges = _graph(place.loaded)
+    return Decider(place.path.absolute().parent, Cache(place.state / "builds"), targets, edges, os.environ)
 
 
-def _targets(project: Project) -> Mapping[str, Target]:
-    """Every component that is built, or that builds may depend on."""
+def _graph(loaded: LoadedProject) -> tuple[Mapping[str, Target], Mapping[str, frozenset[str]]]:
+    """Every component that is built or that builds may depend on, and what depends on what.
+
+    Packages of the workspace that crossfade.yaml does not name are read as well: a component may need them.
+    """
     from crossfade.artifacts.building.values import Target  # noqa: PLC0415 - heavy
+    from crossfade.versioning.graph import read_graph  # noqa: PLC0415 - heavy
 
-    return {
-        name: Target(name, posixpath.normpath(each.source.path if each.source is not None else "."), each.build)
-        for name, each in project.components.items()
-        if each.source is not None or each.build is not None
-    }
-
-
-def _edges(project: Project) -> Mapping[str, frozenset[str]]:
-    return {
-        name: frozenset([*each.source.needs, *each.source.embeds])
-        for name, each in project.components.items()
-        if each.source is not None
-    }
+    graph = read_graph(loaded)
+    components = loaded.project.components
+    called = {package: member.component or package for package, member in graph.members.items()}
+    targets = {name: Target(name, ".", each.build) for name, each in components.items() if each.build is not None}
+    edges: dict[str, frozenset[str]] = {}
+    for package, member in graph.members.items():
+        name = called[package]
+        build = components[member.component].build if member.component is not None else None
+        targets[name] = Target(name, posixpath.normpath(member.package.folder), build, member.package.version or None)
+        needed = (*(each.name for each in member.package.dependencies), *graph.rules.embeds.get(package, ()))
+        edges[name] = frozenset(called[each] for each in needed if each in called) - {name}
+    return targets, edges
 
 
 def _wanted(project: Project, named: Sequence[str]) -> tuple[str, ...]:
