@@ -161,7 +161,8 @@ def test_what_embeds_is_released_again_and_needs_keep_their_quotes(shop):
 def test_a_snapshot_is_pinned_in_every_ecosystem(shop):
     graph = shop(READY)
     fit = replace(graph, rules=replace(graph.rules, prerelease_template="dev.{timestamp}"))
-    new = every_edit(fit, planned(fit, ("engine", Bump.PATCH), ("core", Bump.PATCH), snapshot=Snapshot(7.0)))
+    named = [(name, Bump.MAJOR) for name in ("engine", "core", "client-js", "gateway")]
+    new = every_edit(fit, planned(fit, *named, snapshot=Snapshot(7.0)))
     assert new["python/engine/src/engine/__init__.py"] == '__version__ = "0.0.0.dev7000"\n'
     assert '"shop_engine==0.0.0.dev7000"' in new["python/client/pyproject.toml"]
     assert json.loads(new["packages/client/package.json"])["dependencies"]["@shop/core"] == "0.0.0-dev.7000"

@@ -86,11 +86,13 @@ def _ledger(graph: Graph, plan: ReleasePlan) -> Iterator[FileEdit]:
 
 
 def _needs(graph: Graph, plan: ReleasePlan) -> Iterator[FileEdit]:
-    """Ranges in crossfade.yaml, by the same rule as those in manifests."""
+    """Ranges in crossfade.yaml, by the same rule as those in manifests: those of what is released."""
     releases = {each.name: each for each in plan.releases}
     folders = {each.name: each.folder for each in graph.packages}
     changes: dict[tuple[str, ...], str] = {}
     for name, called in graph.needs.items():
+        if name not in releases:
+            continue
         package = graph.members[name].package
         found = rewritten(
             package,
