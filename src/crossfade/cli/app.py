@@ -27,8 +27,12 @@ COMMANDS: Final[dict[str, tuple[Entry, ...]]] = {
         Entry("check", "begin:check", "Tell every fault of crossfade.yaml at once."),
         Entry("schema", "begin:schema", "Print the JSON Schema of crossfade.yaml, for editors."),
     ),
-    "Release": (
+    "Version and publish": (
         Entry("build", "build:build", "Build components in their order; what is unchanged is never built twice."),
+        Entry("publish", "publish:publish", "Publish what is not published yet, dependencies first, and tag it in git."),
+        Entry("withdraw", "publish:withdraw", "Take releases back everywhere, and say what cannot be taken back."),
+    ),
+    "Release": (
         Entry("plan", "release:plan", "Show the steps of a release and what it risks; nothing happens."),
         Entry("deploy", "release:deploy", "Release a version, and stay until it is healthy or taken back."),
     ),

@@ -19,7 +19,8 @@ from crossfade.core.errors import BadInputError
 from crossfade.core.ids import make_id, random_entropy
 from crossfade.core.semver import SemVer
 from crossfade.rollouts.rollout import Event
-from crossfade.store import Publication, Store
+from crossfade.store.publications import Publication
+from crossfade.store.store import Store
 from crossfade.versioning.tags import Tag, TagScheme, create_tags, missing, read_tags
 
 

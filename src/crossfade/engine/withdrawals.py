@@ -17,7 +17,7 @@ from crossfade.core.reference import Reference
 from crossfade.core.semver import SemVer
 from crossfade.engine.publications import Checkout
 from crossfade.rollouts.rollout import Event
-from crossfade.store import Store
+from crossfade.store.store import Store
 from crossfade.versioning.tags import read_tags
 
 _FIRST: Sequence[Kind] = ("cdn", "oci", "pypi", "npm")

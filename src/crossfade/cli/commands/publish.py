@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crossfade.engine.checkout import Gathering
     from crossfade.engine.publications import Outlook
     from crossfade.engine.withdrawals import Withdrawn
-    from crossfade.store import Publication
+    from crossfade.store.publications import Publication
 
 _LISTED = 20
 
@@ -51,10 +51,8 @@ def publish(
     place = Place.of(ctx)
     if list_:
         return _list(place)
-    from crossfade.engine.checkout import open_checkout  # noqa: PLC0415 - heavy
-
-    with open_checkout(place.loaded, place.state, environment=environment, allow_dirty=allow_dirty) as gathering:
-        return asyncio.run(_publish(place, gathering, components or [], dry_run=dry_run, push=push))
+    gathering = _gathering(place, environment=environment, allow_dirty=allow_dirty)
+    return asyncio.run(_publish(place, gathering, components or [], dry_run=dry_run, push=push))
 
 
 async def _publish(
@@ -80,6 +78,20 @@ async def _publish(
                 watch=watch,
             )
     return _ended(place, gathering, ended, push=push)
+
+
+def _gathering(place: Place, *, environment: str | None = None, allow_dirty: bool) -> Gathering:
+    from crossfade.cli.render.building import audience_for  # noqa: PLC0415 - heavy
+    from crossfade.engine.checkout import open_checkout  # noqa: PLC0415 - heavy
+
+    return open_checkout(
+        place.loaded,
+        place.state,
+        actor=place.actor,
+        listeners=lambda hidden: audience_for(place.printer, hidden),
+        environment=environment,
+        allow_dirty=allow_dirty,
+    )
 
 
 def _nothing_to_do(place: Place, gathering: Gathering, outlook: Outlook, *, dry_run: bool, push: str | None) -> int:
@@ -182,8 +194,6 @@ def withdraw(
 
     Exit codes: 0 done, 5 a registry does not answer, 7 some of it failed.
     """
-    from crossfade.engine.checkout import open_checkout  # noqa: PLC0415 - heavy
-
     place = Place.of(ctx)
     if not reason.strip() and not dry_run:
         raise BadInputError(
@@ -192,8 +202,8 @@ def withdraw(
             where="crossfade withdraw",
             next='add --reason "what is wrong, and what to use instead"',
         )
-    with open_checkout(place.loaded, place.state, allow_dirty=True) as gathering:
-        withdrawn = asyncio.run(_withdraw(place, gathering, releases, to, reason.strip(), dry_run=dry_run))
+    gathering = _gathering(place, allow_dirty=True)
+    withdrawn = asyncio.run(_withdraw(place, gathering, releases, to, reason.strip(), dry_run=dry_run))
     faults = [each.fault for each in withdrawn if each.fault is not None]
     if not faults:
         return ExitCode.DONE

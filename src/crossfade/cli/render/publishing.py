@@ -16,7 +16,7 @@ from crossfade.cli.render.plain import one_line, plural
 if TYPE_CHECKING:
     from crossfade.engine.publications import Outlook
     from crossfade.engine.withdrawals import Step, Withdrawn
-    from crossfade.store import Publication
+    from crossfade.store.publications import Publication
 
 _MARKS = {"wanted": ("·", "dim"), "uploaded": ("↑", "cyan"), "verified": ("=", "cyan"), "tagged": ("✓", "green")}
 _WORDS = {"wanted": "", "uploaded": "uploaded", "verified": "read back, the same", "tagged": "published"}
