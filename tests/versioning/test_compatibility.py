@@ -5,11 +5,13 @@ import subprocess
 
 import pytest
 
+from crossfade.config.load import load
 from crossfade.core.errors import BadInputError
 from crossfade.versioning.compatibility import Released, matrix, released_of
+from crossfade.versioning.graph import read_graph
 from crossfade.versioning.package_json import ECOSYSTEMS, Npm
 from crossfade.versioning.pyproject import Python
-from crossfade.versioning.release_history import read_history
+from crossfade.versioning.release_history import in_graph, in_workspace, read_history
 from crossfade.versioning.tags import USUAL, TagScheme
 from crossfade.versioning.values import Dependency, Package
 
@@ -114,36 +116,72 @@ def npm(name, version, **dependencies):
 
 
 def test_the_matrix_of_a_real_history(shop):
-    core, js, api = "core/package.json", "js/package.json", "api/pyproject.toml"
+    core, js = "core/package.json", "js/package.json"
     shop("core", "1.0.0", npm("core", "1.0.0"), core)
     shop("js", "1.0.0", npm("js", "1.0.0", core="workspace:^"), js)
     shop("core", "1.1.0", npm("core", "1.1.0"), core)
     shop("js", "1.1.0", npm("js", "1.1.0", core="workspace:*"), js)
     shop("core", "2.0.0", npm("core", "2.0.0"), core)
     shop("js", "2.0.0", "{ broken", js)
-    project = '[project]\nname = "Api_Server"\nversion = "3.0"\ndependencies = ["Core>=1.1,<3; python_version>\'3\'"]\n'
-    shop("api", "3.0.0", project, api)
     shop("other", "9.0.0", "x", "other")
-    packages = [
-        Package("core", "2.0.0", "core", core),
-        Package("js", "2.0.0", "js", js),
-        Package("api", "3.0.0", "api", api, ecosystem="python"),
-    ]
-    history = read_history(shop.root, TagScheme(USUAL), packages, {**ECOSYSTEMS, "python": Python()})
+    packages = [Package("core", "2.0.0", "core", core), Package("js", "2.0.0", "js", js)]
+    history = read_history(shop.root, TagScheme(USUAL), {"core", "js"}, in_workspace(packages), ECOSYSTEMS)
     assert history.untold == ("js@2.0.0",)
-    told = matrix(history.releases, {"core": NPM, "js": NPM, "api": Python()}).as_json()
+    told = matrix(history.releases, {"core": NPM, "js": NPM}).as_json()
     assert {version: works["core"]["versions"] for version, works in told["js"].items()} == {
         "1.1.0": ["1.1.0"],
         "1.0.0": ["1.1.0", "1.0.0"],
     }
-    assert told["api"]["3.0.0"]["core"]["versions"] == ["2.0.0", "1.1.0"]
     assert "core" not in told
 
 
+CONFIG = """\
+project: shop
+components:
+  core: {source: core}
+  api: {source: api}
+  gateway: {source: {path: gateway, needs: {core: "RANGE"}, embeds: [api]}}
+"""
+
+
+def test_the_matrix_of_components_of_every_kind(shop):
+    project = "[project]\nname = 'Api_Server'\nversion = '%s'\ndependencies = ['Core.Lib%s; python_version > \"3\"']\n"
+    library = "[project]\nname = 'core-lib'\nversion = '%s'\n"
+    shop("core", "1.0.0", library % "1.0", "core/pyproject.toml")
+    shop("core", "1.1.0", library % "1.1", "core/pyproject.toml")
+    shop("api", "3.0.0", project % ("3.0", ">=1.1,<3"), "api/pyproject.toml")
+    (shop.root / "crossfade.yaml").write_text(CONFIG.replace("RANGE", "^1.0.0"))
+    shop("gateway", "1.0.0", "1.0.0", "gateway/VERSION")
+    (shop.root / "crossfade.yaml").write_text("components: [broken")
+    shop("gateway", "1.0.1", "1.0.1", "gateway/VERSION")
+    (shop.root / "crossfade.yaml").write_text(CONFIG.replace("RANGE", ">=1.1.0"))
+    shop("core", "2.0.0", library % "2.0", "core/pyproject.toml")
+    shop("api", "3.1.0", project % ("3.1", "~=2.0"), "api/pyproject.toml")
+    shop("gateway", "1.1.0", "1.1.0", "gateway/VERSION")
+    loaded = load(shop.root / "crossfade.yaml")
+    graph = read_graph(loaded)
+    scheme, names = TagScheme(USUAL), {package.name for package in graph.packages}
+    history = read_history(shop.root, scheme, names, in_graph(loaded, graph), graph.ecosystems)
+    assert history.untold == ()
+    of = {package.name: graph.ecosystems[package.ecosystem] for package in graph.packages}
+    told = matrix(history.releases, of).as_json()
+    assert {version: works["core"]["versions"] for version, works in told["api"].items()} == {
+        "3.1.0": ["2.0.0"],
+        "3.0.0": ["2.0.0", "1.1.0"],
+    }
+    works = {
+        version: {other: each["versions"] for other, each in row.items()} for version, row in told["gateway"].items()
+    }
+    assert works == {
+        "1.1.0": {"core": ["2.0.0", "1.1.0"], "api": ["3.1.0"]},
+        "1.0.0": {"core": ["1.1.0", "1.0.0"], "api": ["3.0.0"]},
+    }
+
+
 def test_a_history_without_tags_is_empty_and_without_git_an_error(shop, tmp_path_factory, monkeypatch):
-    assert read_history(shop.root, TagScheme(USUAL), [], ECOSYSTEMS) == ((), ())
+    assert read_history(shop.root, TagScheme(USUAL), [], in_workspace([]), ECOSYSTEMS) == ((), ())
     elsewhere = tmp_path_factory.mktemp("plain")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(elsewhere.parent))
     with pytest.raises(BadInputError) as caught:
-        read_history(elsewhere, TagScheme(USUAL), [], ECOSYSTEMS)
+        read_history(elsewhere, TagScheme(USUAL), [], in_workspace([]), ECOSYSTEMS)
     assert caught.value.code == "git.no-repository"

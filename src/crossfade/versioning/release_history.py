@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Self
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.versioning.compatibility import Released, released_of
 from crossfade.versioning.git import git
 from crossfade.versioning.package_json import package_of, read_json
 from crossfade.versioning.tags import TagScheme, read_tags
-from crossfade.versioning.values import Ecosystem, Package
+from crossfade.versioning.values import Dependency, Ecosystem, Package
+
+if TYPE_CHECKING:
+    from crossfade.config.load import LoadedProject
+    from crossfade.versioning.graph import Graph
+
+Text = Callable[[str], str | None]
+"""The text of a file at one commit, by its path; None for none."""
+Reader = Callable[[str, Text], Package | None]
+"""The package of a name as it was at a commit. None, or a BadInputError: it was not there, or was broken."""
 
 
 class History(NamedTuple):
@@ -25,25 +34,105 @@ class History(NamedTuple):
 
 
 def read_history(
-    root: Path, scheme: TagScheme, packages: Sequence[Package], ecosystems: Mapping[str, Ecosystem]
+    root: Path, scheme: TagScheme, names: Collection[str], read: Reader, ecosystems: Mapping[str, Ecosystem]
 ) -> History:
-    """Every release of today's `packages` that a tag stands for; `ecosystems` maps each ecosystem's name to it."""
-    by_name = {package.name: package for package in packages}
+    """Every release of the packages `names` that a tag stands for; `ecosystems` maps each ecosystem's name to it."""
     releases, untold = [], []
     with FilesAtCommits(root) as files:
         for tag in read_tags(root).values():
-            release = scheme.read(tag.name, by_name)
+            release = scheme.read(tag.name, names)
             if release is None:
                 continue
-            then = _Then(packages, partial(files.text, tag.commit))
-            found = then.package(by_name[release.component])
-            if found is None:
+            then = cache(partial(_read, read, partial(files.text, tag.commit)))
+            package = then(release.component)
+            if package is None:
                 untold.append(tag.name)
-            else:
-                releases.append(
-                    released_of(replace(found, version=str(release.version)), then.needed_by(found), ecosystems)
-                )
+                continue
+            needed = {entry.name for entry in package.dependencies if entry.name in names}
+            beside = [found for name in sorted(needed) if (found := then(name)) is not None]
+            releases.append(released_of(replace(package, version=str(release.version)), beside, ecosystems))
     return History(tuple(releases), tuple(untold))
+
+
+def in_workspace(packages: Sequence[Package]) -> Reader:
+    """Reads npm packages where their manifests stand today."""
+    today = {package.name: package for package in packages}
+
+    def read(name: str, text: Text) -> Package | None:
+        package = today[name]
+        manifest = text(package.manifest)
+        found = (
+            None
+            if manifest is None
+            else package_of(read_json(manifest, package.manifest), package.folder, package.manifest)
+        )
+        return None if found is None else replace(found, name=name)
+
+    return read
+
+
+def in_graph(loaded: LoadedProject, graph: Graph) -> Reader:
+    """Reads components of every ecosystem where they stand today, with what crossfade.yaml let them need and embed then.
+
+    What is embedded is needed in exactly the version that it had.
+    """
+    from crossfade.versioning.components import python_names, read_component  # noqa: PLC0415 - only where there is a file
+    from crossfade.versioning.ledger import LEDGER, read_ledger  # noqa: PLC0415 - as above
+    from crossfade.versioning.pyproject import canonical  # noqa: PLC0415 - as above
+
+    by_python_name = {python: name for name, python in python_names(graph.members).items()}
+    by_component = {each.component: name for name, each in graph.members.items() if each.component}
+    workspace = in_workspace(graph.packages)
+
+    def own(name: str, text: Text) -> Package | None:
+        component = graph.members[name].component
+        source = loaded.project.components[component].source if component else None
+        if component is None or source is None:
+            return workspace(name, text)
+        return read_component(component, source, text, read_ledger(text(LEDGER)), graph.config).package
+
+    def read(name: str, text: Text) -> Package | None:
+        package = own(name, text)
+        if package is None:
+            return None
+        entries = list(package.dependencies)
+        if package.ecosystem.startswith("python"):
+            entries = [entry._replace(name=by_python_name.get(canonical(entry.name), entry.name)) for entry in entries]
+        source = _source_then(text(graph.config), graph.config, graph.members[name].component)
+        needs = {str(called): str(wanted) for called, wanted in _mapping(source.get("needs")).items()}
+        entries += [
+            Dependency(by_component[called], wanted) for called, wanted in needs.items() if called in by_component
+        ]
+        for called in filter(by_component.__contains__, source.get("embeds") or ()):
+            embedded = own(by_component[called], text)
+            if embedded is not None:
+                exact = f"=={embedded.version}" if package.ecosystem.startswith("python") else embedded.version
+                entries.append(Dependency(by_component[called], exact))
+        return replace(package, name=name, dependencies=tuple(entries))
+
+    return read
+
+
+def _read(read: Reader, text: Text, name: str) -> Package | None:
+    try:
+        return read(name, text)
+    except BadInputError:
+        return None  # what was broken at that commit spoils nothing else
+
+
+def _source_then(text: str | None, config: str, component: str | None) -> Mapping[str, Any]:
+    """The `source` of a component in crossfade.yaml as it was; empty where there was none, or where it was broken."""
+    from crossfade.config.document import parse  # noqa: PLC0415 - only where there is a crossfade.yaml
+
+    try:
+        tree = parse(text, config).tree if text is not None else {}
+    except BadInputError:
+        return {}
+    return _mapping(_mapping(_mapping(tree.get("components")).get(component)).get("source"))
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 class FilesAtCommits:
@@ -85,45 +174,3 @@ class FilesAtCommits:
             return content.decode() if head[1] == b"blob" else None
         except UnicodeDecodeError:
             return None
-
-
-class _Then:
-    """The packages of a repository as they were at one commit, read when they are asked for."""
-
-    def __init__(self, packages: Sequence[Package], text: Callable[[str], str | None]) -> None:
-        self._packages = packages
-        self._text = text
-
-    def package(self, today: Package) -> Package | None:
-        """A package as it was; None when its manifest was not there, or was broken."""
-        text = self._text(today.manifest)
-        if text is None:
-            return None
-        try:
-            return self._read(today, text)
-        except BadInputError:
-            return None
-
-    def needed_by(self, package: Package) -> list[Package]:
-        """Those that it depends on, as they were."""
-        needed = {entry.name for entry in package.dependencies}
-        return [then for each in self._packages if each.name in needed and (then := self.package(each)) is not None]
-
-    def _read(self, today: Package, text: str) -> Package:
-        match PurePosixPath(today.manifest).name:
-            case "package.json":
-                then = package_of(read_json(text, today.manifest), today.folder, today.manifest)
-                return replace(then, name=today.name, ecosystem=today.ecosystem)
-            case "pyproject.toml":
-                return self._read_pyproject(today, text)
-            case _:
-                return replace(today, dependencies=())  # a file that holds a version and nothing else
-
-    def _read_pyproject(self, today: Package, text: str) -> Package:
-        from crossfade.versioning.pyproject import canonical, read_pyproject  # noqa: PLC0415 - only where there is Python
-
-        found = read_pyproject(text, today.manifest)
-        names = {canonical(each.name): each.name for each in self._packages}
-        entries = (each.dependency for each in found.requirements)
-        asked = tuple(entry._replace(name=names.get(entry.name, entry.name)) for entry in entries)
-        return replace(today, version=str(found.version or today.version), dependencies=asked)
