@@ -1,15 +1,24 @@
 """Changelogs in sections: what a changeset says, how a release is written, and that a file keeps all that it had."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crossfade.core.errors import BadInputError
-from crossfade.versioning.keep_a_changelog import Release, insert_release, read_releases, release_of
+from crossfade.versioning.keep_a_changelog import (
+    Release,
+    changelog_edits,
+    insert_release,
+    read_releases,
+    release_of,
+)
+from crossfade.versioning.package_json import ECOSYSTEMS
+from crossfade.versioning.planning import plan
 from crossfade.versioning.sections import SECTIONS, Entry, by_section, entries_of
-from crossfade.versioning.values import Bump, Change, Changeset, PlannedRelease
+from crossfade.versioning.values import Bump, Change, Changeset, Dependency, Package, PlannedRelease, Rules
 
 GUIDE = """\
 ## [1.0.0] - 2025-11-19
@@ -259,6 +268,64 @@ def test_a_merge_is_ended_first():
     with pytest.raises(BadInputError) as caught:
         insert_release("# Log\n\n<<<<<<< HEAD\n## 0.9.5\n=======\n>>>>>>> other\n", release(), name="shop")
     assert (caught.value.code, caught.value.where) == ("changelog.conflict", "CHANGELOG.md:3")
+
+
+def the_plan():
+    """core is repaired and js is released because of it; docs depends on core for its own tests alone."""
+    packages = [
+        Package("core", "1.0.0", "packages/core", "packages/core/package.json"),
+        Package("js", "2.0.0", "packages/js", "packages/js/package.json", dependencies=(Dependency("core", "^1.0.0"),)),
+        Package("portal", "1.0.0", "portal", "portal/package.json"),
+        Package(
+            "docs", "1.0.0", "docs", "docs/package.json", dependencies=(Dependency("core", "1.0.0", "devDependencies"),)
+        ),
+    ]
+    changesets = [
+        Changeset("a", (Change("core", Bump.MAJOR),), "`open` is gone"),
+        Changeset("b", (Change("docs", Bump.PATCH),), "a typo"),
+    ]
+    rules = Rules("crossfade", embeds={"portal": ("core",)})
+    return plan(packages, changesets, None, rules), packages, rules
+
+
+def test_every_release_of_a_plan_gets_its_changelog():
+    made, packages, rules = the_plan()
+    texts = {
+        "packages/js/CHANGELOG.md": "# js\n\n## [2.0.0] - 2025-01-01\n\n[2.0.0]: https://example.org/tag/js@2.0.0\n"
+    }
+    found = changelog_edits(
+        made, packages, texts, rules, date="2025-11-19", ecosystems=ECOSYSTEMS, tags={"js": "js@2.0.1"}
+    )
+    new = {edit.path: edit.new for edit in found}
+    assert {edit.path: edit.old for edit in found} == {path: texts.get(path) for path in new}
+    assert new["packages/core/CHANGELOG.md"].endswith(
+        "## [2.0.0] - 2025-11-19\n\n### Changed\n\n- **Breaking:** `open` is gone\n"
+    )
+    assert (
+        "## [2.0.1] - 2025-11-19\n\n### Changed\n\n- Updated dependencies: core 2.0.0\n"
+        in new["packages/js/CHANGELOG.md"]
+    )
+    assert "[2.0.1]: https://example.org/tag/js@2.0.1\n" in new["packages/js/CHANGELOG.md"]
+    assert new["portal/CHANGELOG.md"].endswith("- Updated dependencies: core 2.0.0\n")
+    assert new["docs/CHANGELOG.md"].endswith("### Fixed\n\n- a typo\n")
+    again = changelog_edits(made, packages, new, rules, date="2025-11-20", ecosystems=ECOSYSTEMS)
+    assert again == (), "running again, even on another day, changes nothing"
+
+
+def test_a_snapshot_is_told_nobody():
+    made, packages, rules = the_plan()
+    assert (
+        changelog_edits(replace(made, snapshot=True), packages, {}, rules, date="2025-11-19", ecosystems=ECOSYSTEMS)
+        == ()
+    )
+
+
+def test_two_components_in_one_folder_cannot_share_a_changelog():
+    packages = [Package(name, "1.0.0", "app", f"app/{name}/package.json") for name in ("one", "two")]
+    made = plan(packages, [Changeset("a", (Change("one", Bump.PATCH), Change("two", Bump.PATCH)), "x")], None, Rules())
+    with pytest.raises(BadInputError) as caught:
+        changelog_edits(made, packages, {}, Rules(), date="2025-11-19", ecosystems=ECOSYSTEMS)
+    assert (caught.value.code, caught.value.where) == ("changelog.shared", "app/CHANGELOG.md")
 
 
 lines = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12).filter(

@@ -26,9 +26,20 @@ from urllib.parse import quote
 
 from crossfade.core.errors import BadInputError
 from crossfade.core.semver import VERSION
+from crossfade.versioning.edits import changelog_path
 from crossfade.versioning.markdown import Heading, Reference, blocks, headings, references
 from crossfade.versioning.sections import BREAKING, Entry, by_section, entries_of, section_named
-from crossfade.versioning.values import Bump, Changeset, PlannedRelease
+from crossfade.versioning.updates import rewritten
+from crossfade.versioning.values import (
+    Bump,
+    Changeset,
+    Ecosystem,
+    FileEdit,
+    Package,
+    PlannedRelease,
+    ReleasePlan,
+    Rules,
+)
 
 _TITLE = """\
 # Changelog
@@ -94,6 +105,55 @@ def release_of(
         why = f": {planned.why.rstrip('.')}" if planned.why else ""
         entries.append(Entry("Changed", f"No change of its own{why}."))
     return Release(planned.new, date, tuple(entries))
+
+
+def changelog_edits(
+    plan: ReleasePlan,
+    packages: Sequence[Package],
+    texts: Mapping[str, str],
+    rules: Rules,
+    *,
+    date: str,
+    ecosystems: Mapping[str, Ecosystem],
+    tags: Mapping[str, str] | None = None,
+) -> tuple[FileEdit, ...]:
+    """What the changelog of every release will hold, in the order of the plan.
+
+    `texts` are changelogs that are there, by path (`edits.touched` names them); `date` is `2025-11-19`; `tags` tells the
+    git tag of each release, for links. Dependencies whose ranges the release rewrites are named. A snapshot is told
+    nobody, and its changelogs stay as they are. Components in one folder share its changelog only if one of them alone
+    is released: BadInputError (`changelog.shared`).
+    """
+    if plan.snapshot:
+        return ()
+    named = {package.name: package for package in packages}
+    folders = {name: package.folder for name, package in named.items()}
+    releases = {release.name: release for release in plan.releases}
+    changesets = {changeset.id: changeset for changeset in plan.changesets}
+    found: dict[str, tuple[str, FileEdit]] = {}
+    for release in (each for each in plan.releases if each.bump is not Bump.NONE):
+        package = named[release.name]
+        path = changelog_path(package)
+        if path in found:
+            raise BadInputError(
+                "changelog.shared",
+                f"{found[path][0]} and {release.name} would both write the same changelog",
+                where=path,
+                next="give each of them a folder of its own in its `source`",
+            )
+        ranges = rewritten(
+            package, releases, folders, rules, ecosystem=ecosystems[package.ecosystem], snapshot=plan.snapshot
+        )
+        moved = dict.fromkeys(entry.name for entry, _ in ranges if entry.kind != "devDependencies")
+        moved |= dict.fromkeys(each for each in rules.embeds.get(release.name, ()) if each in releases)
+        updated = [(name, releases[name].new) for name in moved if releases[name].bump is not Bump.NONE]
+        told = release_of(release, changesets, date, updated=updated)
+        old, tag = texts.get(path), (tags or {}).get(release.name)
+        found[path] = (
+            release.name,
+            FileEdit(path, old, insert_release(old, told, name=release.name, tag=tag, where=path)),
+        )
+    return tuple(edit for _, edit in found.values() if edit.old != edit.new)
 
 
 def insert_release(
