@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfade.core.errors import BadInputError, CrossfadeError
+from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 from crossfade.core.reference import Reference
 from crossfade.core.semver import SemVer, parse_version
-from crossfade.versioning.tags import USUAL, Standing, Tag, TagScheme, create_tags, head, missing, read_tags
+from crossfade.versioning.tags import (
+    USUAL,
+    Standing,
+    Tag,
+    TagScheme,
+    create_tags,
+    head,
+    missing,
+    read_remote_tags,
+    read_tags,
+)
 
 
 def git(root, *arguments):
@@ -112,6 +122,21 @@ def test_annotated_tags_are_made_once(repository):
     assert set(there) == {"api@1.0.0", "@shop/web@1.0.0"}
     assert all(tag.annotated and tag.commit == head(repository) for tag in there.values())
     assert git(repository, "tag", "-l", "--format=%(contents)", "api@1.0.0") == wanted[0].message
+
+
+def test_a_clone_without_tags_asks_where_it_came_from(repository, tmp_path_factory):
+    git(repository, "tag", "plain")
+    create_tags(repository, [Tag("@shop/web@1.0.0", git(repository, "rev-parse", "HEAD~1"), "x")])
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "clone", "-q", "--no-tags", "--depth=1", f"file://{repository}", ".")
+    assert read_tags(clone) == {}
+    assert read_remote_tags(clone) == read_tags(repository)
+    with pytest.raises(BadInputError):
+        missing([Tag("@shop/web@1.0.0", head(clone), "x")], read_remote_tags(clone))
+    for nowhere in (str(clone / "nothing"), "--upload-pack=x"):
+        with pytest.raises(UnreachableError) as caught:
+            read_remote_tags(clone, nowhere)
+        assert caught.value.code == "tags.no-remote"
 
 
 def test_what_a_crash_left_out_is_made_by_the_next_call(repository):

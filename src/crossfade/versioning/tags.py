@@ -15,7 +15,7 @@ from pathlib import Path
 
 from crossfade.config.faults import suggest
 from crossfade.config.placeholders import PlaceholderError, fill, names
-from crossfade.core.errors import BadInputError, CrossfadeError
+from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 from crossfade.core.reference import Reference
 from crossfade.core.semver import VERSION, SemVer, parse_version
 from crossfade.versioning.git import git
@@ -163,6 +163,30 @@ def read_tags(root: Path) -> dict[str, Standing]:
         if kind == "commit" or peeled:
             standing[name] = Standing(name, peeled or itself, annotated=kind == "tag")
     return standing
+
+
+def read_remote_tags(root: Path, remote: str = "origin") -> dict[str, Standing]:
+    """Every tag of another repository, such as `origin`, by name: a clone without tags does not know what is released.
+
+    UnreachableError (`tags.no-remote`) when it does not answer.
+    """
+    try:
+        told = git(root, "ls-remote", "--tags", "--end-of-options", remote)
+    except CrossfadeError as error:
+        if error.code != "git.failed":
+            raise
+        raise UnreachableError(
+            "tags.no-remote",
+            f"the tags of {remote} cannot be asked for: {error.what}",
+            where=str(root),
+            next="see `git remote -v`, and whether you may read it",
+        ) from None
+    found = dict(line.split("\t", 1)[::-1] for line in told.splitlines() if "\t" in line)
+    tags = {ref.removeprefix("refs/tags/"): at for ref, at in found.items() if not ref.endswith("^{}")}
+    return {
+        name: Standing(name, found.get(f"refs/tags/{name}^{{}}", at), annotated=f"refs/tags/{name}^{{}}" in found)
+        for name, at in tags.items()
+    }
 
 
 def create_tags(root: Path, wanted: Sequence[Tag]) -> tuple[Tag, ...]:

@@ -1,0 +1,33 @@
+"""Names for people: a plan in the words of crossfade.yaml. Pure.
+
+An npm package goes by its own name in the graph (`@awell-health/navi-core`), since that is what others depend on; people
+call it by its component's name (`navi-core`), and so do guides, notices, notes and tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from crossfade.versioning.values import ReleasePlan
+
+
+def called(plan: ReleasePlan, names: Mapping[str, str]) -> ReleasePlan:
+    """The same plan with other names: `names` maps a package's name to the one that people use; others stay.
+
+    >>> from crossfade.versioning.values import Bump, Change, Changeset, PlannedRelease
+    >>> plan = ReleasePlan((Changeset("a", (Change("@shop/api", Bump.MINOR),)),), (PlannedRelease("@shop/api", "1.0.0", "1.1.0", Bump.MINOR),))
+    >>> called(plan, {"@shop/api": "api"}).releases[0].name
+    'api'
+    """
+    return replace(
+        plan,
+        changesets=tuple(
+            replace(
+                each,
+                releases=tuple(change._replace(name=names.get(change.name, change.name)) for change in each.releases),
+            )
+            for each in plan.changesets
+        ),
+        releases=tuple(each._replace(name=names.get(each.name, each.name)) for each in plan.releases),
+    )
