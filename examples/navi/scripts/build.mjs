@@ -17,6 +17,7 @@ switch (name) {
   case "navi-portal":
     cpSync("src/index.html", "dist/index.html");
     cpSync("../navi-core/dist/index.js", "dist/core.js");
+    writeFileSync("dist/version.json", JSON.stringify({ version: versionOf(name) }));
     break;
   case "navi-loader": {
     const { EVENTS } = await import(new URL("../packages/navi-core/dist/index.js", import.meta.url));

@@ -33,7 +33,7 @@ def outlook_view(outlook: Outlook) -> RenderableType:
     rest = (
         f"{plural(many, 'artifact')} {'is' if many == 1 else 'are'} where {'it is' if many == 1 else 'they are'} to be"
     )
-    return Group(table, Text(rest, style="dim")) if outlook.done else table
+    return Group(table, Text(rest, style="dim")) if outlook.open else Text(rest)
 
 
 def journal_view(publication: Publication) -> RenderableType:
