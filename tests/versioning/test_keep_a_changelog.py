@@ -162,9 +162,9 @@ def test_a_release_gathers_its_changesets():
         "### Changed\n\n- **Breaking:** v1 is gone\n- Updated dependencies: core 1.2.0\n\n### Removed\n\n- nothing\n"
     )
     web = release_of(
-        PlannedRelease("web", "1.0.0", "1.0.1", Bump.PATCH, ("a",), "it is released with api"), changesets, "2025-11-19"
+        PlannedRelease("web", "1.0.0", "1.0.1", Bump.PATCH, ("a",), "fixed with api"), changesets, "2025-11-19"
     )
-    assert web.entries == (Entry("Changed", "No change of its own: it is released with api."),)
+    assert web.entries == (Entry("Changed", "No change of its own (fixed with api)."),)
 
 
 def test_a_release_is_inserted_below_what_is_unreleased():

@@ -89,9 +89,9 @@ def release_of(
     `changesets` are those of the plan, by id; `updated` are dependencies, each with the version that it was brought to.
     A release that nobody wrote a word for says why it is made.
 
-    >>> planned = PlannedRelease("web", "1.0.0", "1.0.1", Bump.PATCH, why="it embeds core")
+    >>> planned = PlannedRelease("web", "1.0.0", "1.0.1", Bump.PATCH, why="fixed with core")
     >>> release_of(planned, {}, "2025-11-19").entries[0].text
-    'No change of its own: it embeds core.'
+    'No change of its own (fixed with core).'
     """
     entries: list[Entry] = []
     for each in planned.changesets:
@@ -102,7 +102,7 @@ def release_of(
     if updated:
         entries.append(Entry("Changed", "Updated dependencies: " + ", ".join(f"{name} {new}" for name, new in updated)))
     if not entries:
-        why = f": {planned.why.rstrip('.')}" if planned.why else ""
+        why = f" ({planned.why})" if planned.why else ""
         entries.append(Entry("Changed", f"No change of its own{why}."))
     return Release(planned.new, date, tuple(entries))
 
