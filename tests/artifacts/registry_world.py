@@ -93,6 +93,11 @@ class Fault:
     after: bool = False
     only: str = ""
     """A method; others are passed on."""
+    ends: str = ""
+    """How the paths end that it is about."""
+
+    def fits(self, request):
+        return self.only in ("", request.method) and request.path.endswith(self.ends)
 
 
 @dataclass
@@ -107,7 +112,7 @@ class FaultyProxy:
 
     async def answer(self, request):
         self.seen.append((request.method, request.raw_path, dict(request.headers)))
-        fault = next((each for each in self.faults if each.only in ("", request.method)), None)
+        fault = next((each for each in self.faults if each.fits(request)), None)
         if fault is None:
             return await self._passed_on(request)
         self.faults.remove(fault)
@@ -135,7 +140,7 @@ class FaultyProxy:
         app.router.add_route("*", "/{path:.*}", self.answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         async with ClientSession(cookie_jar=DummyCookieJar(), timeout=ClientTimeout(total=DEADLINE)) as self._session:
