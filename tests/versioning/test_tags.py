@@ -109,6 +109,19 @@ def test_git_and_we_agree_on_what_a_tag_may_be(name, repository):
     assert refused.returncode != 0
 
 
+def test_what_is_to_be_tagged():
+    packages = [
+        Package("api", "1.0.0"),
+        Package("site", "2.0.0", private=True),
+        Package("old", "3.0.0"),
+        Package("none", ""),
+    ]
+    rules = Rules(version_private=True, tag_private=True, ignore=frozenset({"old"}))
+    tags = tags_of(packages, rules, TagScheme(USUAL), "a" * 40)
+    assert [tag.name for tag in tags] == ["api@1.0.0", "site@2.0.0"]
+    assert [tag.name for tag in tags_of(packages, Rules(), TagScheme(USUAL), "a" * 40)] == ["api@1.0.0", "old@3.0.0"]
+
+
 def test_annotated_tags_are_made_once(repository):
     wanted = [
         Tag(f"{name}@1.0.0", head(repository), f"Release {name} 1.0.0\n\n# not a comment")

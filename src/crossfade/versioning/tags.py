@@ -19,6 +19,7 @@ from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableErro
 from crossfade.core.reference import Reference
 from crossfade.core.semver import VERSION, SemVer, parse_version
 from crossfade.versioning.git import git
+from crossfade.versioning.values import Package, Rules
 
 USUAL = "{name}@{version}"
 SINGLE = "v{version}"
@@ -127,6 +128,19 @@ class TagScheme:
             else:
                 pattern += re.escape(piece[0] if piece in ("{{", "}}") else piece)
         return pattern
+
+
+def tags_of(packages: Sequence[Package], rules: Rules, scheme: TagScheme, commit: str) -> tuple[Tag, ...]:
+    """The tags that the versions in the repository are to have on `commit`; a tag's message is its name.
+
+    What the rules skip has none, and neither have private packages unless `rules.tag_private`.
+
+    >>> packages = [Package("api", "1.0.0"), Package("site", "1.0.0", private=True), Package("notes", "")]
+    >>> [tag.name for tag in tags_of(packages, Rules(version_private=True), TagScheme(USUAL), "a" * 40)]
+    ['api@1.0.0']
+    """
+    tagged = [each for each in packages if not rules.skips(each) and (rules.tag_private or not each.private)]
+    return tuple(Tag(name, commit, name) for name in (scheme.write(each.name, each.version) for each in tagged))
 
 
 def missing(wanted: Sequence[Tag], there: Mapping[str, Standing]) -> tuple[Tag, ...]:
