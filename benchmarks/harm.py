@@ -33,7 +33,8 @@ from crossfade.demo.account import bad_span, started_after
 from crossfade.demo.engine import Engine
 from crossfade.demo.scene import Pace, Scene, clear, set_up
 from crossfade.demo.visitors import Visitors
-from crossfade.engine.control import Control, View
+from crossfade.engine.control import Control
+from crossfade.engine.views import View
 from crossfade.traffic.port import Counts, Slot
 from judge import LENGTH, PEERS, Traffic
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from crossfade.analysis.values import Evidence, Finding
 from crossfade.config.load import load_text, resolve
 from crossfade.config.model import Deployment
-from crossfade.engine.control import View
 from crossfade.engine.seen import Seen
+from crossfade.engine.views import View
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Rollout, Terms, begin
 from crossfade.runtimes.port import Instance

@@ -13,7 +13,7 @@ from crossfade.demo.account import arms, bad_span, quantile, started_after
 from crossfade.demo.load import Sample
 from crossfade.demo.outcome import Outcome, Release, describe, document
 from crossfade.demo.scene import Pace, set_up
-from crossfade.engine.control import View
+from crossfade.engine.views import View
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Terms, begin
 from crossfade.store import AuditRow

@@ -33,8 +33,9 @@ from crossfade.config.model import (
 )
 from crossfade.config.routers import CaddyRouter
 from crossfade.demo.load import Load, Plan, causes
-from crossfade.engine.control import Control, View
+from crossfade.engine.control import Control
 from crossfade.engine.site import RealSites, Site
+from crossfade.engine.views import View
 from crossfade.runtimes.shim.folder import MARKER
 from crossfade.store import Store
 from crossfade.traffic.port import SLOTS

@@ -11,9 +11,10 @@ from crossfade.analysis.sources.router import RouterSource
 from crossfade.config.model import Canary, Component, Deployment, Environment, Judge, Stage
 from crossfade.core.clock import VirtualClock
 from crossfade.core.errors import CrossfadeError
-from crossfade.engine.control import Control, View
+from crossfade.engine.control import Control
 from crossfade.engine.runner import CarryOut, InlineRunner
 from crossfade.engine.site import Site
+from crossfade.engine.views import View
 from crossfade.engine.worker import Worker
 from crossfade.rollouts.rollout import Rollout
 from crossfade.store import Store

@@ -22,7 +22,8 @@ from crossfade.cli.standing import resumption, waits_for_person
 from crossfade.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import Control, View
+    from crossfade.engine.control import Control
+    from crossfade.engine.views import View
     from crossfade.rollouts.rollout import Rollout
     from crossfade.store.audit import AuditRow
 

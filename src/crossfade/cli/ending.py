@@ -10,7 +10,8 @@ from crossfade.cli.render.plain import one_line, plural, share, span
 from crossfade.cli.standing import next_command
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import Control, View
+    from crossfade.engine.control import Control
+    from crossfade.engine.views import View
 
 
 def tell_ending(place: Place, control: Control, ending: Ending, view: View) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from crossfade.core.errors import CrossfadeError
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import View
+    from crossfade.engine.views import View
     from crossfade.runtimes.port import Instance, Runtime
     from crossfade.traffic.port import RouterView
 

@@ -18,7 +18,8 @@ from crossfade.core.errors import BadInputError
 if TYPE_CHECKING:
     from crossfade.config.load import LoadedProject
     from crossfade.config.model import Deployment
-    from crossfade.engine.control import Control, View
+    from crossfade.engine.control import Control
+    from crossfade.engine.views import View, Views
 
 _STATE = ".crossfade"
 
@@ -82,6 +83,17 @@ class Place:
         return os.environ.get("DATABASE_URL") or None
 
     @contextlib.contextmanager
+    def views(self) -> Iterator[Views]:
+        """What is recorded, for those who only look: open in a moment."""
+        from crossfade.engine.views import Views  # noqa: PLC0415 - heavy
+
+        views = Views.open(self.state, self.database_url)
+        try:
+            yield views
+        finally:
+            views.close()
+
+    @contextlib.contextmanager
     def control(self) -> Iterator[Control]:
         """The engine's other side: ask, command, read."""
         from crossfade.engine.control import Control  # noqa: PLC0415 - heavy
@@ -98,23 +110,23 @@ class Place:
 
         return resolve(self.loaded, component, environment, self.state)
 
-    def targets(self, control: Control) -> list[tuple[str, str]]:
+    def targets(self, views: Views) -> list[tuple[str, str]]:
         """Every component and environment, of the file (where it can be read) and of the record."""
         found: dict[tuple[str, str], None] = {}
         with contextlib.suppress(BadInputError):
             found.update(dict.fromkeys(self._targets_of_file()))
-        for view in control.history(limit=1000):
+        for view in views.history(limit=1000):
             found.setdefault((view.deployment.component, view.deployment.environment))
         return list(found)
 
-    def choose(self, control: Control, component: str | None, environment: str | None) -> tuple[str, str]:
+    def choose(self, views: Views, component: str | None, environment: str | None) -> tuple[str, str]:
         """The one target that is meant; what is left out must follow from the rest.
 
         A name that fits several targets is settled by the one that has a rollout under way.
         """
-        fit = _fitting(self.targets(control) or self._targets_of_file(), component, environment)
+        fit = _fitting(self.targets(views) or self._targets_of_file(), component, environment)
         if len(fit) > 1:
-            fit = [t for t in fit if _under_way(control.current(*t))] or fit
+            fit = [t for t in fit if _under_way(views.current(*t))] or fit
         return _only(fit)
 
     def choose_by_file(self, component: str | None, environment: str | None) -> tuple[str, str]:
@@ -125,12 +137,12 @@ class Place:
         project = self.loaded.project
         return [(c, e) for e in project.environments for c, each in project.components.items() if each.command]
 
-    def view(self, control: Control, component: str | None, environment: str | None) -> View:
+    def view(self, views: Views, component: str | None, environment: str | None) -> View:
         """The rollout that is meant, by its id or by its target."""
         if component is not None and component.startswith("ro_"):
-            return control.view(component)
-        target = self.choose(control, component, environment)
-        view = control.current(*target)
+            return views.view(component)
+        target = self.choose(views, component, environment)
+        view = views.current(*target)
         if view is None:
             raise BadInputError(
                 "rollout.none",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from crossfade.cli.render.printer import Printer
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import View
+    from crossfade.engine.views import View
     from crossfade.store.audit import AuditRow
 
 _LINE_EVERY = 30.0

@@ -13,7 +13,7 @@ from crossfade.runtimes.port import Instance
 from crossfade.traffic.port import Slot
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import View
+    from crossfade.engine.views import View
 
 Role = Literal["stable", "canary", "previous", "taken back"]
 

@@ -30,7 +30,7 @@ def kinds(*each: str) -> Shorthand:
 class Section(BaseModel):
     """A part of the file: frozen, with no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False, defer_build=True)
     shorthand: ClassVar[Shorthand | None] = None
 
     @model_validator(mode="before")

@@ -13,7 +13,7 @@ from crossfade.core.durations import FULL, format_share
 from crossfade.core.errors import ExitCode
 from crossfade.demo.account import bad_span, started_after
 from crossfade.demo.load import Sample, causes
-from crossfade.engine.control import View
+from crossfade.engine.views import View
 from crossfade.store import AuditRow
 
 Verdict = Literal["pass", "fail", "inconclusive"]

@@ -27,7 +27,8 @@ from crossfade.demo.outcome import Outcome, Release, describe, document
 from crossfade.demo.scene import Pace, Scene, clear, set_up
 from crossfade.demo.view import Moment, Screen, screen_for
 from crossfade.demo.visitors import Visitors
-from crossfade.engine.control import Control, View
+from crossfade.engine.control import Control
+from crossfade.engine.views import View
 from crossfade.rollouts.rollout import Verb
 from crossfade.store import AuditRow
 

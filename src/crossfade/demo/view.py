@@ -20,7 +20,7 @@ from crossfade.cli.render.status import STATUS_STYLE, STATUS_WORDS, evidence_tab
 from crossfade.cli.standing import revisions, seconds_left, step_title, title
 from crossfade.core.durations import FULL
 from crossfade.demo.account import Arm
-from crossfade.engine.control import View
+from crossfade.engine.views import View
 from crossfade.rollouts.rollout import Rollout
 from crossfade.store import AuditRow
 

@@ -5,7 +5,6 @@ Nothing here touches the world: a verb is written down, and a worker carries it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -13,33 +12,21 @@ from crossfade.config.model import Deployment, Direct
 from crossfade.core.errors import BadInputError
 from crossfade.core.ids import make_id, random_entropy
 from crossfade.engine.address import database_address
-from crossfade.engine.seen import Seen, read_seen
+from crossfade.engine.views import View, Views
 from crossfade.engine.workloads import newest_workload
 from crossfade.rollouts.plan import Plan, compile_plan
-from crossfade.rollouts.rollout import Command, Event, Rollout, Terms, Verb, begin
-from crossfade.store import AuditRow, RolloutRow, Store, Target, Verification, WorkerRow
+from crossfade.rollouts.rollout import Command, Event, Terms, Verb, begin
+from crossfade.store import Store, Target, Verification
 from crossfade.traffic.port import other
 
 _FAR_BACK = 1000
-ALIVE = 5.0
-"""Age of the last heartbeat (seconds) up to which a worker counts as alive."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A rollout as it was last written, and the world as it was last seen."""
-
-    rollout: Rollout
-    deployment: Deployment
-    actor: str
-    seen: Seen | None
-    seen_at: float | None
-
-
-class Control:
+class Control(Views):
     """Everything that a person may ask of Crossfade, on one store."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__(store)
         self.store = store
 
     @classmethod
@@ -48,10 +35,6 @@ class Control:
         if database_url is None:
             state.mkdir(parents=True, exist_ok=True)
         return cls(Store.open(database_address(state, database_url)))
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self.store.close()
 
     # -- going forward -------------------------------------------------------------------------------
 
@@ -155,52 +138,6 @@ class Control:
         back = deployment.model_copy(update={"workload": workload, "settings": settings})
         return self.deploy(back, version, actor=actor, reason=reason or f"back to {version}")
 
-    # -- reading -------------------------------------------------------------------------------------
-
-    def current(self, component: str, environment: str) -> View | None:
-        """The active rollout of a target, else its newest."""
-        rows = self.store.rollouts(component=component, environment=environment, limit=1)
-        return _view(rows[0]) if rows else None
-
-    def view(self, rollout_id: str) -> View:
-        """One rollout; BadInputError where there is none."""
-        row = self.store.rollout(rollout_id)
-        if row is None:
-            raise BadInputError(
-                "rollout.unknown", f"there is no rollout {rollout_id}", next="name one of: crossfade history"
-            )
-        return _view(row)
-
-    def target(self, component: str, environment: str) -> Target:
-        """What is trusted in one environment, and what is under way."""
-        return self.store.target(component, environment)
-
-    def history(self, *, component: str | None = None, environment: str | None = None, limit: int = 50) -> list[View]:
-        """Rollouts, newest first."""
-        return [_view(r) for r in self.store.rollouts(component=component, environment=environment, limit=limit)]
-
-    def events(self, *, after: int = 0, rollout: str | None = None, limit: int = 1000) -> list[AuditRow]:
-        """Entries of the record behind `after`, oldest first."""
-        return self.store.events(after=after, rollout=rollout, limit=limit)
-
-    def answer(self, rollout_id: str, serial: int) -> AuditRow | None:
-        """The answer to a command, once there is one."""
-        answers = ("command.done", "command.refused")
-        rows = self.store.events(rollout=rollout_id, limit=100_000)
-        return next((r for r in rows if r.kind in answers and r.data.get("serial") == serial), None)
-
     def verify_audit(self) -> Verification:
         """Check the whole record."""
         return self.store.verify_audit()
-
-    def workers(self) -> list[WorkerRow]:
-        """All workers that have told that they live."""
-        return self.store.workers()
-
-    def has_worker(self) -> bool:
-        """Whether a worker is alive now."""
-        return any(worker.age < ALIVE for worker in self.workers())
-
-
-def _view(row: RolloutRow) -> View:
-    return View(row.rollout, row.deployment, row.actor, read_seen(row.seen), row.seen_at)

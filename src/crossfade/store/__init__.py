@@ -1,6 +1,7 @@
 """What Crossfade remembers: rollouts, who may look at them now, and the record of what was done.
 
-Every method of `Store` is one transaction on SQLite or PostgreSQL; all SQL stands in `queries`.
+Every method of `Store` is one transaction on SQLite or PostgreSQL; all SQL stands in `queries` and beside it. Who only
+looks opens the same records by `open_records(url)`, at a fraction of the cost.
 
     store = Store.open("sqlite:///state.db")            # or postgresql://…; migrates where needed
     store.put_release("api", "1.1.0", workload, digest)
@@ -28,22 +29,35 @@ Every method of `Store` is one transaction on SQLite or PostgreSQL; all SQL stan
 A claim is a lease with a fence: a worker that was too slow writes nothing. `write` gives the lease back.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from crossfade.store.audit import AuditRow, Fault, Head, Verification
-from crossfade.store.publications import Publication, Publications
+from crossfade.store.records import Records, open_records
 from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WorkerRow
-from crossfade.store.store import Store
+
+if TYPE_CHECKING:
+    from crossfade.store.store import Store
 
 __all__ = [
     "AuditRow",
     "Claim",
     "Fault",
     "Head",
-    "Publication",
-    "Publications",
+    "Records",
     "RolloutRow",
     "Store",
     "Target",
     "Turn",
     "Verification",
     "WorkerRow",
+    "open_records",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Store` comes with all that writes, so it is imported when it is first asked for."""
+    if name == "Store":
+        from crossfade.store.store import Store  # noqa: PLC0415 - slow to import
+
+        return Store
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from crossfade.analysis.values import Sample
 from crossfade.config.model import Deployment
 from crossfade.rollouts.rollout import ACTION, ROLLOUT, Action, Command, Rollout
 from crossfade.store.audit import Subject
+from crossfade.store.readings import Row
 from crossfade.store.rows import RolloutRow, Target
 
 SAMPLE: TypeAdapter[Sample] = TypeAdapter(Sample)
@@ -67,19 +67,19 @@ def sample_values(rollout: Rollout, sample: Sample) -> dict[str, Any]:
     return {"rollout": rollout.id, "at": sample.at, "sample": SAMPLE.dump_json(sample).decode()}
 
 
-def as_command(row: sa.RowMapping) -> Command:
+def as_command(row: Row) -> Command:
     """A command that was asked."""
     return Command(row["serial"], row["verb"], row["actor"], row["reason"])
 
 
-def as_target(component: str, environment: str, row: sa.RowMapping | None, rollout: str | None) -> Target:
+def as_target(component: str, environment: str, row: Row | None, rollout: str | None) -> Target:
     """What is trusted in one environment."""
     if row is None:
         return Target(component, environment, rollout=rollout)
     return Target(component, environment, row["version"], row["slot"], row["previous"], row["fence"], rollout)
 
 
-def as_rollout_row(row: sa.RowMapping) -> RolloutRow:
+def as_rollout_row(row: Row) -> RolloutRow:
     """A rollout with what was seen of it last."""
     return RolloutRow(
         ROLLOUT.validate_json(row["state"]),

@@ -1,6 +1,6 @@
 """The SQL of what is under way: one function per question, each within a transaction of the caller.
 
-`record_queries` has the rest. Locks are always taken in this order, so that nobody waits in a circle: schedule (by id), actions,
+`record_queries` has what is kept for good, `readings` what people look at. Locks are always taken in this order, so that nobody waits in a circle: schedule (by id), actions,
 rollouts, targets (by name), the head of the audit chain.
 """
 
@@ -69,20 +69,6 @@ def select_release(connection: sa.Connection, component: str, version: str) -> R
     """One release."""
     wanted = sa.select(releases).where(releases.c.component == component, releases.c.version == version)
     return connection.execute(wanted).mappings().first()
-
-
-def select_target(connection: sa.Connection, component: str, environment: str) -> Row | None:
-    """What is trusted in one environment."""
-    here = (targets.c.component == component, targets.c.environment == environment)
-    return connection.execute(sa.select(targets).where(*here)).mappings().first()
-
-
-def active_rollout(connection: sa.Connection, component: str, environment: str) -> str | None:
-    """The id of the rollout under way."""
-    wanted = sa.select(rollouts.c.id).where(
-        rollouts.c.component == component, rollouts.c.environment == environment, rollouts.c.active
-    )
-    return connection.execute(wanted).scalar()
 
 
 def raise_fence(connection: sa.Connection, values: Values) -> None:
@@ -368,11 +354,6 @@ def beat(connection: sa.Connection, worker: str, executor: str, now: float) -> N
     """Note that a worker lives."""
     values = {"worker": worker, "executor": executor, "started_at": now, "seen_at": now}
     connection.execute(upsert(connection.dialect.name, workers, "executor", "seen_at"), values)
-
-
-def select_workers(connection: sa.Connection) -> Sequence[Row]:
-    """All workers that are known."""
-    return connection.execute(sa.select(workers).order_by(workers.c.started_at)).mappings().all()
 
 
 def forget_worker(connection: sa.Connection, worker: str) -> None:

@@ -1,20 +1,17 @@
-"""The SQL of what is kept for good: the audit chain, the samples, and rollouts as people read them."""
+"""The SQL of what is kept for good: the audit chain and the samples. `readings` has what people look at."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from crossfade.store import readings
 from crossfade.store.audit import AuditRow, Head
-from crossfade.store.queries import Row, Values, insert_new
-from crossfade.store.tables import (
-    audit,
-    audit_head,
-    looks,
-    rollouts,
-    samples,
-)
+from crossfade.store.queries import Values, insert_new
+from crossfade.store.readings import Ask
+from crossfade.store.tables import audit, audit_head, samples
 
 # -- the record -------------------------------------------------------------------------------------------
 
@@ -33,15 +30,22 @@ def select_samples(connection: sa.Connection, rollout: str, since: float | None)
     return connection.execute(wanted).scalars().all()
 
 
-_HEAD = sa.select(audit_head.c.count, audit_head.c.hash).where(audit_head.c.id == 1)
-_LOCKED_HEAD = _HEAD.with_for_update()
 _NEW_HEAD = sa.update(audit_head).where(audit_head.c.id == 1)
 
 
+def asking(connection: sa.Connection) -> Ask:
+    """The way in which `readings` asks within a transaction of ours."""
+    return lambda text, values: connection.execute(_text(text), values).mappings().all()
+
+
+_text = functools.cache(sa.text)
+
+
 def head(connection: sa.Connection, *, lock: bool = False) -> Head:
-    """How the chain ends; `lock` keeps it so until the transaction ends."""
-    row = connection.execute(_LOCKED_HEAD if lock else _HEAD).first()
-    return Head() if row is None else Head(*row)
+    """How the chain ends; `lock` keeps it so until the transaction ends (on SQLite whoever writes has all locks)."""
+    if lock and connection.dialect.name != "sqlite":
+        connection.execute(_text(f"{readings.HEAD} FOR UPDATE"))
+    return readings.head(asking(connection))
 
 
 _INSERT_AUDIT = sa.insert(audit)
@@ -69,37 +73,3 @@ def append(connection: sa.Connection, rows: Sequence[AuditRow]) -> None:
         ],
     )
     connection.execute(_NEW_HEAD, {"count": rows[-1].sequence, "hash": rows[-1].hash})
-
-
-def select_audit(connection: sa.Connection, *, after: int, rollout: str | None, most: int) -> list[AuditRow]:
-    """Entries of the record in their order."""
-    wanted = sa.select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(most)
-    if rollout is not None:
-        wanted = wanted.where(audit.c.rollout == rollout)
-    return [AuditRow(*row) for row in connection.execute(wanted)]
-
-
-# -- reading ----------------------------------------------------------------------------------------------
-
-_FULL_ROW = sa.select(rollouts, looks.c.seen, looks.c.at.label("seen_at")).select_from(
-    rollouts.outerjoin(looks, looks.c.rollout == rollouts.c.id)
-)
-
-
-def select_rollout(connection: sa.Connection, rollout: str) -> Row | None:
-    """One rollout with what was seen last."""
-    return connection.execute(_FULL_ROW.where(rollouts.c.id == rollout)).mappings().first()
-
-
-def select_rollouts(
-    connection: sa.Connection, *, component: str | None, environment: str | None, active: bool | None, most: int
-) -> Sequence[Row]:
-    """The newest rollouts, newest first."""
-    wanted = _FULL_ROW.order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc()).limit(most)
-    if component is not None:
-        wanted = wanted.where(rollouts.c.component == component)
-    if environment is not None:
-        wanted = wanted.where(rollouts.c.environment == environment)
-    if active is not None:
-        wanted = wanted.where(rollouts.c.active if active else ~rollouts.c.active)
-    return connection.execute(wanted).mappings().all()

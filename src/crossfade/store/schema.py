@@ -9,13 +9,10 @@ import sqlalchemy as sa
 
 from crossfade.core.errors import BadInputError
 from crossfade.store.database import Database
+from crossfade.store.readings import NEWEST, REVISION
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-NEWEST = "0002"
-"""The newest migration (a test compares it with the folder): where the database is there already,
-Alembic is not even imported."""
 
 _LOCK = 0x63726F7373666164  # "crossfad"
 
@@ -29,7 +26,7 @@ def migrate(database: Database) -> None:
 def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("crossfade_schema"):
         return None
-    found = connection.execute(sa.text("SELECT version_num FROM crossfade_schema")).scalar()
+    found = connection.execute(sa.text(REVISION)).scalar()
     return None if found is None else str(found)
 
 

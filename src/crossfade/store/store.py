@@ -16,14 +16,17 @@ from crossfade.config.model import Component, Deployment
 from crossfade.core.clock import Clock
 from crossfade.core.errors import BadInputError
 from crossfade.rollouts.rollout import ACTION, OUTCOME, Action, Command, Event, Outcome, Rollout, Verb
-from crossfade.store import claims, queries, record_queries
+from crossfade.store import claims, queries, readings, record_queries
 from crossfade.store.audit import AuditRow, Head, Subject, Verification, verify
 from crossfade.store.database import Database, read_url
-from crossfade.store.encoding import SAMPLE, as_rollout_row, as_target, rollout_values, subject
+from crossfade.store.encoding import SAMPLE, as_target, rollout_values, subject
 from crossfade.store.place import Place
 from crossfade.store.publications import Publications
+from crossfade.store.readings import Ask
 from crossfade.store.record import finished, record
-from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WorkerRow
+from crossfade.store.record_queries import asking
+from crossfade.store.records import Records, T
+from crossfade.store.rows import Claim, Turn
 from crossfade.store.schema import migrate
 from crossfade.store.watch import RECHECK, Watcher, open_watcher
 
@@ -32,7 +35,7 @@ _STEP = 1.0
 """Seconds from which a clock that goes back was set back: threads see each other's times out of order."""
 
 
-class Store:
+class Store(Records):
     """All that Crossfade remembers, in SQLite or PostgreSQL. May be used from any thread.
 
     Every method is one transaction: done whole, or not at all. What is committed survives kill -9 of
@@ -74,6 +77,10 @@ class Store:
         """The database's address, password included: for those who connect, never to be shown."""
         plain = "sqlite" if self.is_sqlite else "postgresql"
         return self._database.url.set(drivername=plain).render_as_string(hide_password=False)
+
+    def look(self, work: Callable[[Ask], T]) -> T:
+        """Run `work` in a transaction that sees one state of the database."""
+        return self._database.read(lambda connection: work(asking(connection)))
 
     def now(self) -> float:
         """The database's time."""
@@ -117,15 +124,6 @@ class Store:
         """The workload of a release."""
         row = self._database.read(lambda c: queries.select_release(c, component, version))
         return None if row is None else Component.model_validate_json(row["workload"])
-
-    def target(self, component: str, environment: str) -> Target:
-        """What is trusted and what is under way in one environment; empty where nothing was released."""
-
-        def work(connection: sa.Connection) -> Target:
-            row = queries.select_target(connection, component, environment)
-            return as_target(component, environment, row, queries.active_rollout(connection, component, environment))
-
-        return self._database.read(work)
 
     # -- rollouts ------------------------------------------------------------------------------------
 
@@ -214,7 +212,7 @@ class Store:
         def work(connection: sa.Connection) -> Command:
             now = self._database.now(connection)
             serial = queries.ask(connection, rollout_id)
-            row = None if serial is None else record_queries.select_rollout(connection, rollout_id)
+            row = None if serial is None else readings.rollout(asking(connection), rollout_id)
             if serial is None or row is None:
                 raise BadInputError(
                     "rollout.unknown",
@@ -257,38 +255,9 @@ class Store:
 
     # -- reading -------------------------------------------------------------------------------------
 
-    def rollout(self, rollout_id: str) -> RolloutRow | None:
-        """One rollout."""
-        row = self._database.read(lambda c: record_queries.select_rollout(c, rollout_id))
-        return None if row is None else as_rollout_row(row)
-
-    def rollouts(
-        self,
-        *,
-        component: str | None = None,
-        environment: str | None = None,
-        active: bool | None = None,
-        limit: int = 50,
-    ) -> list[RolloutRow]:
-        """The newest rollouts, newest first."""
-        rows = self._database.read(
-            lambda c: record_queries.select_rollouts(
-                c, component=component, environment=environment, active=active, most=limit
-            )
-        )
-        return [as_rollout_row(row) for row in rows]
-
-    def events(self, *, after: int = 0, rollout: str | None = None, limit: int = 1000) -> list[AuditRow]:
-        """Entries of the audit record behind sequence number `after`, oldest first."""
-        return self._database.read(lambda c: record_queries.select_audit(c, after=after, rollout=rollout, most=limit))
-
-    def head(self) -> Head:
-        """The end of the audit chain, as the database has noted it."""
-        return self._database.read(record_queries.head)
-
     def verify_audit(self, anchor: Head | None = None) -> Verification:
         """Check the whole audit record; `anchor` is a head that was noted elsewhere earlier."""
-        return self._database.read(lambda c: verify(_all_entries(c), head=record_queries.head(c), anchor=anchor))
+        return self.look(lambda ask: verify(_all_entries(ask), head=readings.head(ask), anchor=anchor))
 
     def samples(self, rollout_id: str, *, since: float = -math.inf) -> list[Sample]:
         """The buckets that a rollout was judged by, from `since` on, oldest first."""
@@ -353,15 +322,6 @@ class Store:
         """Tell that a worker lives; `executor` names who carries out its actions."""
         self._database.write(lambda c: queries.beat(c, worker, executor, self._database.now(c)), durable=False)
 
-    def workers(self) -> list[WorkerRow]:
-        """All workers that have told that they live, and how long ago."""
-
-        def work(connection: sa.Connection) -> list[WorkerRow]:
-            now = self._database.now(connection)
-            return [WorkerRow(**row, age=max(0.0, now - row["seen_at"])) for row in queries.select_workers(connection)]
-
-        return self._database.read(work)
-
     def leave(self, worker: str) -> None:
         """A worker ends: what it was looking at is due at once, for others."""
 
@@ -375,7 +335,7 @@ class Store:
 
 def _require_current(connection: sa.Connection, rollout: Rollout) -> None:
     component, environment = rollout.plan.component, rollout.plan.environment
-    target = as_target(component, environment, queries.select_target(connection, component, environment), None)
+    target = as_target(component, environment, readings.target(asking(connection), component, environment), None)
     if target.fence <= rollout.fence and target.version == rollout.plan.previous:
         return
     raise BadInputError(
@@ -386,8 +346,8 @@ def _require_current(connection: sa.Connection, rollout: Rollout) -> None:
     )
 
 
-def _all_entries(connection: sa.Connection) -> Iterator[AuditRow]:
+def _all_entries(ask: Ask) -> Iterator[AuditRow]:
     after = 0
-    while page := record_queries.select_audit(connection, after=after, rollout=None, most=_PAGE):
+    while page := readings.audit(ask, after=after, rollout=None, most=_PAGE):
         yield from page
         after = page[-1].sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,8 @@ from crossfade.cli.place import Place
 from crossfade.core.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import Control, View
+    from crossfade.engine.control import Control
+    from crossfade.engine.views import View, Views
 
 _FOLLOW_EVERY = 0.5
 _PAGE = 1000
@@ -36,28 +36,29 @@ def status(
     `deploy` does.
     """
     place = Place.of(ctx)
-    with place.control() as control:
-        if watch:
+    if watch:
+        with place.control() as control:
             return _watch(place, control, place.view(control, component, environment))
+    with place.views() as views:
         if component is None and environment is None:
-            targets = place.targets(control)
+            targets = place.targets(views)
             if not targets:
                 place.loaded  # noqa: B018 - says what is wrong with the file
         elif component is not None and component.startswith("ro_"):
-            return _status_of_rollout(place, control, control.view(component))
+            return _status_of_rollout(place, views, views.view(component))
         else:
-            targets = [place.choose(control, component, environment)]
-        return _status(place, control, targets, whole=component is None and environment is None)
+            targets = [place.choose(views, component, environment)]
+        return _status(place, views, targets, whole=component is None and environment is None)
 
 
-def _status(place: Place, control: Control, targets: list[tuple[str, str]], *, whole: bool) -> int:
+def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole: bool) -> int:
     from crossfade.cli.fresh import refresh  # noqa: PLC0415 - heavy
     from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import Standing, grid, tree  # noqa: PLC0415 - heavy
 
-    now, watched = time.time(), control.has_worker()
-    seen = refresh([control.current(*target) for target in targets], watched=watched)
-    found = [(control.target(*target), view) for target, view in zip(targets, seen, strict=True)]
+    now, watched = time.time(), views.has_worker()
+    seen = refresh([views.current(*target) for target in targets], watched=watched)
+    found = [(views.target(*target), view) for target, view in zip(targets, seen, strict=True)]
     if place.printer.as_json:
         rows = [
             {
@@ -82,15 +83,15 @@ def _status(place: Place, control: Control, targets: list[tuple[str, str]], *, w
     return ExitCode.DONE
 
 
-def _status_of_rollout(place: Place, control: Control, view: View) -> int:
+def _status_of_rollout(place: Place, views: Views, view: View) -> int:
     from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import tree  # noqa: PLC0415 - heavy
 
     now = time.time()
     if place.printer.as_json:
-        place.printer.document({"watched": control.has_worker(), "rollout": rollout_object(view, now)})
+        place.printer.document({"watched": views.has_worker(), "rollout": rollout_object(view, now)})
     else:
-        place.printer.show(tree(view, now, watched=control.has_worker()))
+        place.printer.show(tree(view, now, watched=views.has_worker()))
     return ExitCode.DONE
 
 
@@ -99,10 +100,8 @@ def _watch(place: Place, control: Control, view: View) -> int:
     from crossfade.cli.ending import tell_ending  # noqa: PLC0415 - heavy
     from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
 
-    rows = control.events(rollout=view.rollout.id, limit=_WHOLE)
-    after = rows[-1].sequence if rows else 0
     ending, last = Attendance(
-        place, control, view.rollout.id, until=lambda seen: seen.rollout.finished, after=after
+        place, control, view.rollout.id, until=lambda seen: seen.rollout.finished, after=control.newest()
     ).run()
     if place.printer.as_json:
         place.printer.document({"watched": control.has_worker(), "rollout": rollout_object(last, time.time())})
@@ -119,15 +118,15 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
 
     place = Place.of(ctx)
     name, version = _split(component)
-    with place.control() as control:
+    with place.views() as views:
         if name is not None and name.startswith("ro_"):
-            view: View | None = control.view(name)
-            target = (control.view(name).deployment.component, control.view(name).deployment.environment)
+            view: View | None = views.view(name)
+            target = (views.view(name).deployment.component, views.view(name).deployment.environment)
         else:
-            target = place.choose(control, name, environment)
-            view = control.current(*target)
-        blockers = _blockers(place, control, target, view, version)
-        watched = control.has_worker()
+            target = place.choose(views, name, environment)
+            view = views.current(*target)
+        blockers = _blockers(place, views, target, view, version)
+        watched = views.has_worker()
         if place.printer.as_json:
             _why_document(place, target, blockers, view)
         else:
@@ -145,9 +144,7 @@ def _split(component: str | None) -> tuple[str | None, str | None]:
     return reference.component, str(reference.version)
 
 
-def _blockers(
-    place: Place, control: Control, target: tuple[str, str], view: View | None, version: str | None
-) -> list[str]:
+def _blockers(place: Place, views: Views, target: tuple[str, str], view: View | None, version: str | None) -> list[str]:
     """What keeps a new release from starting, each with who can clear it."""
     found = []
     try:
@@ -160,7 +157,7 @@ def _blockers(
             f"{r.id} of {r.plan.version} is under way: it ends by itself, or by "
             f"`crossfade abort {r.plan.component} {r.plan.environment}`"
         )
-    if version is not None and control.target(*target).version == version:
+    if version is not None and views.target(*target).version == version:
         found.append(f"{version} is the trusted version there already")
     return found
 
@@ -186,24 +183,24 @@ def history(
     from crossfade.cli.render.record import history_table  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
-    with place.control() as control:
+    with place.views() as views:
         if component is not None and component.startswith("ro_"):
-            return _record(place, control, control.view(component))
+            return _record(place, views, views.view(component))
         if component is not None:
-            place.choose(control, component, environment)  # an unknown name is an error, not an empty list
-        views = control.history(component=component, environment=environment, limit=limit)
+            place.choose(views, component, environment)  # an unknown name is an error, not an empty list
+        found = views.history(component=component, environment=environment, limit=limit)
     now = time.time()
     if place.printer.as_json:
-        place.printer.document({"rollouts": [rollout_object(view, now) for view in views]})
-    place.printer.show(history_table(views, now))
+        place.printer.document({"rollouts": [rollout_object(view, now) for view in found]})
+    place.printer.show(history_table(found, now))
     return ExitCode.DONE
 
 
-def _record(place: Place, control: Control, view: View) -> int:
+def _record(place: Place, views: Views, view: View) -> int:
     from crossfade.cli.render.objects import event_object, rollout_object  # noqa: PLC0415 - heavy
     from crossfade.cli.render.record import exposed_seconds, record  # noqa: PLC0415 - heavy
 
-    rows, now = control.events(rollout=view.rollout.id, limit=_WHOLE), time.time()
+    rows, now = views.events(rollout=view.rollout.id, limit=_WHOLE), time.time()
     if place.printer.as_json:
         cost: dict[str, Any] = {
             "failed_requests": view.rollout.canary_errors,
@@ -234,9 +231,9 @@ def events(
     from crossfade.cli.render.record import event_line  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
-    with place.control() as control:
+    with place.views() as views:
         while True:
-            rows = control.events(after=after, rollout=rollout, limit=_PAGE)
+            rows = views.events(after=after, rollout=rollout, limit=_PAGE)
             for row in rows:
                 after = row.sequence
                 if place.printer.as_json:
@@ -267,8 +264,10 @@ def logs(
             "usage.slot", f"there is no slot {slot!r}", next="write blue or green; `crossfade status` shows them"
         )
     place = Place.of(ctx)
-    with place.control() as control:
-        view = place.view(control, component, environment)
+    with place.views() as views:
+        view = place.view(views, component, environment)
+    import asyncio  # noqa: PLC0415 - heavy
+
     asyncio.run(_print_logs(place, view, slot, lines, follow=follow))
     return ExitCode.DONE
 

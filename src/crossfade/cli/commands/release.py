@@ -13,7 +13,8 @@ from crossfade.core.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
     from crossfade.config.model import Deployment
-    from crossfade.engine.control import Control, View
+    from crossfade.engine.control import Control
+    from crossfade.engine.views import View
     from crossfade.rollouts.plan import Plan
 
 

@@ -13,7 +13,8 @@ from crossfade.core.errors import BadInputError, CrossfadeError, ExitCode
 
 if TYPE_CHECKING:
     from crossfade.config.model import Deployment
-    from crossfade.engine.control import Control, View
+    from crossfade.engine.control import Control
+    from crossfade.engine.views import View
     from crossfade.rollouts.rollout import Rollout, Verb
     from crossfade.store.audit import AuditRow
 
@@ -117,7 +118,7 @@ def rollback(
         before = place.view(control, component, environment)
         deployment = _deployment(place, before)
         was = before.rollout
-        after = _newest(control, was.id)
+        after = control.newest()
         view = control.rollback(deployment, to=to, actor=place.actor, reason=reason)
         same = view.rollout.id == was.id
         attendance = Attendance(
@@ -153,16 +154,18 @@ def _steer(
         rollout = place.view(control, component, environment).rollout
         if rollout.finished:
             raise _refusal(rollout, f"{verb}: the rollout is finished ({rollout.status})")
-        after = _newest(control, rollout.id)
+        after = control.newest()
         command = control.command(rollout.id, verb, actor=place.actor, reason=reason)
 
-        def answered(view: View) -> bool:
-            answer = control.answer(rollout.id, command.serial)
-            return answer is not None and (not finish or _refused(answer) or view.rollout.finished)
+        def over(view: View) -> bool:
+            if view.rollout.commands < command.serial:
+                return False
+            answer = control.answer(rollout.id, command.serial, after=after)
+            return not finish or view.rollout.finished or (answer is not None and _refused(answer))
 
-        attendance = Attendance(place, control, rollout.id, until=answered, after=after, stays=True)
+        attendance = Attendance(place, control, rollout.id, until=over, after=after, stays=True)
         ending, view = attendance.run()
-        answer = control.answer(rollout.id, command.serial)
+        answer = control.answer(rollout.id, command.serial, after=after)
         if answer is not None and _refused(answer):
             raise _refusal(rollout, answer.text)
         return _ended(place, control, ending, view, verb=verb, done=answer is not None)
@@ -175,11 +178,6 @@ def _refusal(rollout: Rollout, what: str) -> BadInputError:
 
 def _refused(answer: AuditRow) -> bool:
     return answer.kind == "command.refused"
-
-
-def _newest(control: Control, rollout_id: str) -> int:
-    rows = control.events(rollout=rollout_id, limit=100_000)
-    return rows[-1].sequence if rows else 0
 
 
 def _ended(place: Place, control: Control, ending: object, view: View, *, verb: str, done: bool) -> int:

@@ -12,7 +12,7 @@ from crossfade.rollouts.plan import Plan
 
 if TYPE_CHECKING:
     from crossfade.config.model import Judge
-    from crossfade.engine.control import View
+    from crossfade.engine.views import View
     from crossfade.store.audit import AuditRow
 
 

@@ -15,7 +15,7 @@ from crossfade.cli.render.status import STATUS_STYLE, STATUS_WORDS
 from crossfade.cli.standing import cost, title, turned_by
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import View
+    from crossfade.engine.views import View
     from crossfade.store.audit import AuditRow
 
 _MARKS = {

@@ -30,7 +30,7 @@ from crossfade.core.durations import FULL
 from crossfade.runtimes.port import Instance
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import View
+    from crossfade.engine.views import View
 
 BAR = 24
 _STALE = 15.0

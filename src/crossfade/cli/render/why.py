@@ -9,7 +9,7 @@ from crossfade.cli.render.plain import one_line, plural, share, span
 from crossfade.cli.standing import next_command, seconds_left, step_title, waits_for_person
 
 if TYPE_CHECKING:
-    from crossfade.engine.control import View
+    from crossfade.engine.views import View
 
 _CLEARED_BY = {
     "held": "anybody who may run crossfade: `retry` or `resume` once the cause is gone, else `abort`",

@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import os
 import socket
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from crossfade.traffic.routers.caddy_admin import CaddyAdmin, Json
 from crossfade.traffic.whole_files import replace
 
 LONGEST_SOCKET = 100
+SHARED = Path("/tmp")  # noqa: S108 - only for a folder of our own in it, which is checked
+"""Where a path is always short."""
 PATIENCE = 15.0
 
 
@@ -42,12 +45,13 @@ class ManagedCaddy:
 
     @property
     def socket(self) -> Path:
-        """Its admin socket; in the temporary folder when the path here would be too long for a socket."""
+        """Its admin socket; in a folder of ours in the temporary one when the path here would be too long for a socket."""
         here = self.folder / "admin.sock"
         digest = hashlib.sha256(str(here).encode()).hexdigest()[:16]
         name = f"crossfade-{os.getuid()}-{digest}/admin.sock"
-        choices = (here, Path(tempfile.gettempdir()) / name, Path("/tmp") / name)  # noqa: S108 - a folder of our own in it
-        return next((path for path in choices if len(str(path)) <= LONGEST_SOCKET), choices[-1])
+        choices = (here, Path(tempfile.gettempdir()) / name, SHARED / name)
+        short = [path for path in choices if len(str(path)) <= LONGEST_SOCKET]
+        return next((path for path in short if path == here or _may_be_ours(path.parent)), short[-1])
 
     @property
     def admin(self) -> CaddyAdmin:
@@ -95,7 +99,15 @@ class ManagedCaddy:
 
     def _clear_the_way(self) -> None:
         refuse_taken(self.listen)
-        self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home = self.socket.parent
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if home != self.folder and not _may_be_ours(home):  # its name can be foreseen, and others may write there
+            raise CrossfadeError(
+                "caddy.socket-folder",
+                "the folder for Caddy's admin socket belongs to somebody else, or is open to others",
+                where=str(home),
+                next="remove it, or keep the state in a folder with a shorter path (--state)",
+            )
         self.socket.unlink(missing_ok=True)
 
     async def _until_it_answers(self) -> None:
@@ -124,6 +136,15 @@ class ManagedCaddy:
             if lines:
                 return lines[-1][-500:]
         return "it said nothing"
+
+
+def _may_be_ours(folder: Path) -> bool:
+    """Whether `folder` is missing, or a folder of this user that nobody else may enter."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def find_binary() -> Path:

@@ -1,0 +1,146 @@
+"""The store for those who look: rollouts, targets, workers and the record, by whichever way they are asked for.
+
+`Store` is one way, through a pool that also writes; `SqliteRecords` is another, which needs nothing but Python itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from crossfade.store import readings
+from crossfade.store.audit import AuditRow, Head
+from crossfade.store.encoding import as_rollout_row, as_target
+from crossfade.store.readings import Ask, Row
+from crossfade.store.rows import RolloutRow, Target, WorkerRow
+
+T = TypeVar("T")
+
+_PATIENCE = 10.0
+
+
+class Records(ABC):
+    """What is remembered. Every method is one transaction of reading; UnreachableError while that cannot be."""
+
+    @abstractmethod
+    def look(self, work: Callable[[Ask], T]) -> T:
+        """Run `work` in a transaction that sees one state of the database."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The database's time."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database."""
+
+    def rollout(self, rollout_id: str) -> RolloutRow | None:
+        """One rollout."""
+        row = self.look(lambda ask: readings.rollout(ask, rollout_id))
+        return None if row is None else as_rollout_row(row)
+
+    def rollouts(
+        self,
+        *,
+        component: str | None = None,
+        environment: str | None = None,
+        active: bool | None = None,
+        limit: int = 50,
+    ) -> list[RolloutRow]:
+        """The newest rollouts, newest first."""
+        about = {"component": component, "environment": environment}
+        rows = self.look(lambda ask: readings.rollouts(ask, **about, active=active, most=limit))
+        return [as_rollout_row(row) for row in rows]
+
+    def target(self, component: str, environment: str) -> Target:
+        """What is trusted and what is under way in one environment; empty where nothing was released."""
+
+        def work(ask: Ask) -> Target:
+            row = readings.target(ask, component, environment)
+            return as_target(component, environment, row, readings.active_rollout(ask, component, environment))
+
+        return self.look(work)
+
+    def events(self, *, after: int = 0, rollout: str | None = None, limit: int = 1000) -> list[AuditRow]:
+        """Entries of the audit record behind sequence number `after`, oldest first."""
+        return self.look(lambda ask: readings.audit(ask, after=after, rollout=rollout, most=limit))
+
+    def head(self) -> Head:
+        """The end of the audit chain, as the database has noted it."""
+        return self.look(readings.head)
+
+    def workers(self) -> list[WorkerRow]:
+        """All workers that have told that they live, and how long ago."""
+        rows, now = self.look(readings.workers), self.now()
+        return [WorkerRow(**row, age=max(0.0, now - row["seen_at"])) for row in rows]
+
+
+def open_records(url: str) -> Records:
+    """Open for looking: a SQLite file that has our schema by itself, anything else as `Store.open` does."""
+    path = url.removeprefix("sqlite:///")
+    records = SqliteRecords.open(Path(path)) if path != url and "?" not in path else None
+    if records is not None:
+        return records
+    from crossfade.store.store import Store  # noqa: PLC0415 - slow to import: SQLAlchemy and all that writes
+
+    return Store.open(url)
+
+
+class SqliteRecords(Records):
+    """The records in one SQLite file, for one thread."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteRecords | None:
+        """Open a file as it is; None where there is none, or not with the newest schema: `Store.open` sees to it."""
+        try:
+            connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None) if path.exists() else None
+        except (OSError, sqlite3.Error):
+            return None
+        if connection is None:
+            return None
+        connection.row_factory = _as_mapping
+        records = cls(path, connection)
+        try:
+            found = connection.execute(readings.REVISION).fetchone()
+        except sqlite3.Error:
+            found = None
+        if found is None or found["version_num"] != readings.NEWEST:
+            records.close()
+            return None
+        return records
+
+    def look(self, work: Callable[[Ask], T]) -> T:
+        """Run `work` in a transaction that sees one state of the file."""
+        try:
+            self._connection.execute("BEGIN")
+            try:
+                return work(self._ask)
+            finally:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            from crossfade.store.database import explain  # noqa: PLC0415 - only for an error
+
+            raise explain(error, str(self._path)) from error
+
+    def _ask(self, text: str, values: Mapping[str, Any]) -> Sequence[Row]:
+        return self._connection.execute(text, values).fetchall()
+
+    def now(self) -> float:
+        """The machine's time: on SQLite nobody else's counts."""
+        return time.time()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+
+def _as_mapping(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
