@@ -237,6 +237,14 @@ async def test_a_refusal_without_credentials_says_where_to_give_them():
     assert "registries.npm" in caught.value.next
 
 
+async def test_a_one_time_password_is_nothing_for_a_machine():
+    async with world(answer(401, b"{}", "www-authenticate: OTP")) as (_, client, _):
+        with pytest.raises(RefusedError) as caught:
+            await client.request("GET", "x")
+    assert "one-time password" in caught.value.next
+    assert "NPM_TOKEN" in caught.value.next
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "words"),
     [

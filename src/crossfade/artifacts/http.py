@@ -256,7 +256,7 @@ class RegistryClient:
                 return Trouble(f"broke its answer off: {error.why}")
         said = await self._said(response, order)
         if response.status_code in _REFUSALS:
-            raise self._refused(order, response.status_code, said)
+            raise self._refused(order, response, said)
         asked = seconds_asked(response.headers.get("retry-after"), self._clock.now())
         trouble = Trouble(f"answered {response.status_code}{said}", response.status_code, asked=asked)
         if trouble.heals:
@@ -314,13 +314,17 @@ class RegistryClient:
         text = self.mask(text, order.login)
         return f" ({text if len(text) <= _SHOWN else text[:_SHOWN] + '…'})" if text else ""
 
-    def _refused(self, order: _Order, status: int, said: str) -> RefusedError:
+    def _refused(self, order: _Order, response: httpx.Response, said: str) -> RefusedError:
         variables = " and ".join(order.login.variables) if order.login else ""
-        if variables:
+        if "otp" in response.headers.get("www-authenticate", "").lower():
+            advice = (
+                f"give {variables or 'it'} a token for machines: this one needs a one-time password for each request"
+            )
+        elif variables:
             advice = f"check {variables}: it must be valid and allowed to do this"
         else:
             advice = f"give `registries.{self.name}` credentials: a variable that holds them"
-        what = f"{self.name} refuses {order} with {status}{said}"
+        what = f"{self.name} refuses {order} with {response.status_code}{said}"
         return RefusedError("registry.refused", what, where=self.where, next=advice)
 
     def _gave_up(self, order: _Order, trouble: Trouble, done: int) -> CrossfadeError:
