@@ -135,6 +135,14 @@ def test_the_matrix_of_a_real_history(shop):
     assert "core" not in told
 
 
+def test_a_project_inside_a_repository_finds_its_own_files(shop):
+    shop("core", "1.0.0", npm("core", "1.0.0"), "below/core/package.json")
+    shop("js", "1.0.0", npm("js", "1.0.0", core="^1.0.0"), "below/js/package.json")
+    packages = [Package(name, "1.0.0", name, f"{name}/package.json") for name in ("core", "js")]
+    history = read_history(shop.root / "below", TagScheme(USUAL), {"core", "js"}, in_workspace(packages), ECOSYSTEMS)
+    assert sorted(history.releases) == [Released("core", "1.0.0"), Released("js", "1.0.0", {"core": ("^1.0.0",)})]
+
+
 CONFIG = """\
 project: shop
 components:

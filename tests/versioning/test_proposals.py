@@ -307,6 +307,23 @@ def test_reading_begins_at_the_last_release_or_changeset(history):
     assert begins(released, f"{JS}@1.1.0-rc.1+build")
 
 
+def test_a_project_inside_a_repository_sees_its_own_folder_alone(history):
+    project = history.root / "services" / "shop"
+    history("feat: a", "services/shop/cart/app.py", "cart/else.py")
+    history("feat: b", "services/shop/.changeset/x.md", "services/shop/cart/app.py")
+    outside = history(
+        "feat: c", ".changeset/y.md", "services/shop/examples/.changeset/z.md", "services/shop/cart/app.py"
+    )
+    scheme = TagScheme(USUAL)
+    read = read_commits(project, None)
+    assert read[0].paths == ("cart/app.py",)
+    told = propose(read, {"cart": "cart"})
+    assert [each.summary for each in told.proposals] == ["A", "C"]
+    assert [each.subject for each in told.covered] == ["feat: b"]
+    start = starting_point(project, scheme, ["cart"])
+    assert read_commits(project, start.commit)[0].sha == outside
+
+
 @pytest.mark.parametrize("name", ["nowhere", "--output=x", "", "HEAD:file"])
 def test_a_name_that_git_does_not_know_is_told(history, name):
     history("feat: a", "file")

@@ -19,7 +19,9 @@ from crossfade.versioning.tags import (
     missing,
     read_remote_tags,
     read_tags,
+    tags_of,
 )
+from crossfade.versioning.values import Package, Rules
 
 
 def git(root, *arguments):

@@ -31,7 +31,7 @@ def read_commits(root: Path, since: str | None, until: str = "HEAD") -> tuple[Co
     last = _resolve(root, until)
     wanted = last if since is None else f"{_resolve(root, since)}..{last}"
     told = git(
-        root, "log", "-z", "--reverse", "--topo-order", "--no-merges", "--no-renames", "--name-only", f"--format={_FORMAT}", wanted
+        root, "log", "-z", "--reverse", "--topo-order", "--no-merges", "--no-renames", "--name-only", "--relative", f"--format={_FORMAT}", wanted
     )  # fmt: skip
     commits = []
     for record in told.split("\x01")[1:]:
@@ -47,7 +47,7 @@ def starting_point(root: Path, scheme: TagScheme, components: Sequence[str]) -> 
     """Where to read from when nobody says: after the last release's tag, or the last commit about changesets, if later."""
     tag = _last_tag(root, scheme, components)
     changes = git(
-        root, "log", "-1", "--format=%H", "--", ":(glob)**/.changeset/*.md", ":(glob,exclude)**/.changeset/README.md"
+        root, "log", "-1", "--format=%H", "--", ":(glob).changeset/*.md", ":(glob,exclude).changeset/README.md"
     ).strip()
     if tag is None:
         return (

@@ -18,12 +18,15 @@ from typing import NamedTuple
 from crossfade.versioning.conventional import Conventional, amends, parse_message, reverts
 from crossfade.versioning.values import Bump, Change
 
-_OF_CHANGESETS = re.compile(r"(?:.*/)?\.changeset/(?!README\.md$)[^/]+\.md")
-_WRITTEN_BY_RELEASES = re.compile(r"(?:.*/)?(?:CHANGELOG\.md$|\.changeset/.*)")
+_OF_CHANGESETS = re.compile(r"\.changeset/(?!README\.md$)[^/]+\.md")
+_WRITTEN_BY_RELEASES = re.compile(r"(?:.*/)?CHANGELOG\.md|\.changeset/.*")
 
 
 class Commit(NamedTuple):
-    """A commit: its full id, its whole message, and the files that it touched (relative to the top)."""
+    """A commit: its full id, its whole message, and the files that it touched.
+
+    Paths are relative to the folder that holds `.changeset`; what lies outside it is not among them.
+    """
 
     sha: str
     message: str

@@ -136,7 +136,7 @@ def _mapping(value: Any) -> Mapping[Any, Any]:
 
 
 class FilesAtCommits:
-    """Files as they were at commits, by one git process for all of them."""
+    """Files below `root` as they were at commits, by one git process for all of them."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -155,7 +155,9 @@ class FilesAtCommits:
     def text(self, commit: str, path: str) -> str | None:
         """The text of a file at a commit; None where there is none, or where it is not UTF-8."""
         if (commit, path) not in self._known:
-            self._known[commit, path] = self._ask(f"{commit}:{path}")
+            self._known[commit, path] = self._ask(
+                f"{commit}:./{path}"
+            )  # relative to the root, wherever it stands in git
         return self._known[commit, path]
 
     def _ask(self, name: str) -> str | None:
