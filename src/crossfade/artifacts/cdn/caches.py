@@ -9,7 +9,9 @@ from typing import Any, Protocol, Self
 
 from crossfade.artifacts.answers import Answer
 from crossfade.artifacts.cdn.pointer import Pointer
+from crossfade.artifacts.credentials import masked
 from crossfade.artifacts.http import RegistryClient
+from crossfade.artifacts.port import RefusedError, Secret
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 
 
@@ -81,12 +83,22 @@ async def ordered(
     path: str,
     *,
     target: str,
+    secrets: Sequence[Secret] = (),
     headers: Mapping[str, str] | None = None,
     json: Any = None,
     content: bytes | None = None,
 ) -> Answer:
-    """What a cache's API says to an order. BadInputError: it knows no such `target`."""
-    answer = await client.request("POST", path, headers=headers, json=json, content=content, repeatable=True)
+    """What a cache's API says to an order. BadInputError: it knows no such `target`. RefusedError: it does not let us.
+
+    `secrets` are those that the client does not know of: no message holds them.
+    """
+    try:
+        answer = await client.request("POST", path, headers=headers, json=json, content=content, repeatable=True)
+    except CrossfadeError as error:
+        error.what = masked(error.what, secrets)
+        if isinstance(error, RefusedError):
+            error.next = f"check `token` of `registries.{client.name}`: it must be valid and allowed to purge"
+        raise
     if answer.missing:
         raise BadInputError(
             "cdn.no-such-cache", f"there is no {target}", where=client.where, next="correct `target` of this purge"

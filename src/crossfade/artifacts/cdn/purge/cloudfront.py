@@ -40,7 +40,8 @@ class CloudFront:
         headers = {"host": self.client.url.netloc.decode(), "content-type": "text/xml"}
         now = self.clock.now()
         sent = signed("POST", path, {}, headers, body, keys=self.keys, scope=_SCOPE, now=now)
-        await ordered(self.client, path, target=f"distribution {self.distribution}", headers=sent, content=body)
+        target, secrets = f"distribution {self.distribution}", (self.keys.secret,)
+        await ordered(self.client, path, target=target, secrets=secrets, headers=sent, content=body)
 
     async def aclose(self) -> None:
         """Close the connections."""

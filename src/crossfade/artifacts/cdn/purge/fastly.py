@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from crossfade.artifacts.cdn.caches import Moved, ordered
-from crossfade.artifacts.credentials import masked
 from crossfade.artifacts.http import RegistryClient, together
 from crossfade.artifacts.port import Secret
-from crossfade.core.errors import CrossfadeError
 
 API = "https://api.fastly.com"
 
@@ -40,9 +38,5 @@ class Fastly:
 
     async def _order(self, path: str) -> None:
         headers = {"fastly-key": self.token.value, "accept": "application/json"}
-        try:
-            await ordered(self.client, path, target=f"service {self.service}", headers=headers)
-        except CrossfadeError as error:
-            # The token is in a header of Fastly's own, which the client does not know to be secret.
-            error.what = masked(error.what, [self.token])
-            raise
+        # The token is in a header of Fastly's own, which the client does not know to be secret.
+        await ordered(self.client, path, target=f"service {self.service}", secrets=(self.token,), headers=headers)
