@@ -14,6 +14,7 @@ from crossfade.artifacts.building.files import Listing, list_files, see
 from crossfade.artifacts.building.globs import holds
 from crossfade.artifacts.building.memo import Memo
 from crossfade.artifacts.building.programs import files_named
+from crossfade.artifacts.building.trees import is_partial
 from crossfade.artifacts.building.values import Target
 
 
@@ -34,7 +35,9 @@ class Reader:
         for target in targets:
             _refuse_tracked(target, listing)
         never = {path for each in (*self.made, *self.hidden) for path in listing.under(each)}
-        return Listing(tuple(path for path in listing.paths if path not in never), listing.tracked)
+        return Listing(
+            tuple(path for path in listing.paths if path not in never and not is_partial(path)), listing.tracked
+        )
 
     def parts(self, target: Target, listing: Listing) -> dict[str, str]:
         """The parts of `target`'s identity that are files; BadInputError: a glob that matches none of `listing`."""

@@ -81,21 +81,30 @@ def digest_of(outputs: Iterable[Output]) -> str:
     return whole.hexdigest()
 
 
-def copy(source: Path, target: Path, outputs: Iterable[Output]) -> None:
+def copy(source: Path, target: Path, outputs: Sequence[Output]) -> None:
     """Copy `outputs` from one folder to another, each as a whole; CorruptError: the source is not what they say."""
-    folders = set()
+    folders = {(target / output.path).parent for output in outputs}
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
     for output in outputs:
-        place = target / output.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        folders.add(place.parent)
-        if output.kind == "folder":
-            place.mkdir(exist_ok=True)
-        elif output.kind == "link":
-            _copy_link(source / output.path, place, output)
-        else:
-            _copy_file(source / output.path, place, output)
+        _copy(source / output.path, target / output.path, output)
     for folder in folders:
         sync_folder(folder)
+
+
+def tidy(folder: Path, outputs: Iterable[str]) -> None:
+    """Take away what a copy that was killed has left beside `outputs`; what is left within them is no output anyway."""
+    for output in outputs:
+        _partial(folder / output).unlink(missing_ok=True)
+
+
+def is_partial(path: str) -> bool:
+    """Whether a file is a copy under way, or one that was killed.
+
+    >>> is_partial("core/.crossfade-0123456789abcdef.new"), is_partial("core/new")
+    (True, False)
+    """
+    return path.rpartition("/")[2].startswith(".crossfade-") and path.endswith(".new")
 
 
 def settle(source: Path, folder: Path, wanted: Sequence[Output], present: Sequence[Output]) -> None:
@@ -193,6 +202,19 @@ def _remove_empty(place: Path, top: Path) -> None:
         place = place.parent
 
 
+def _partial(place: Path) -> Path:
+    return place.with_name(f".crossfade-{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:16]}.new")
+
+
+def _copy(source: Path, place: Path, output: Output) -> None:
+    if output.kind == "folder":
+        place.mkdir(exist_ok=True)
+    elif output.kind == "link":
+        _copy_link(source, place, output)
+    else:
+        _copy_file(source, place, output)
+
+
 def _copy_link(source: Path, place: Path, output: Output) -> None:
     target = os.readlink(source)  # noqa: PTH115 - a plain text
     if hashlib.sha256(os.fsencode(target)).hexdigest() != output.sha256:
@@ -204,7 +226,7 @@ def _copy_link(source: Path, place: Path, output: Output) -> None:
 
 def _copy_file(source: Path, place: Path, output: Output) -> None:
     digest = hashlib.sha256()
-    partial = place.with_name(f".{output.sha256[:16]}.{os.getpid()}.new")
+    partial = _partial(place)
     try:
         with source.open("rb") as reader, partial.open("wb") as writer:
             while block := reader.read(_BLOCK):

@@ -14,7 +14,7 @@ from crossfade.artifacts.building.locks import lock
 from crossfade.artifacts.building.making import Maker
 from crossfade.artifacts.building.running import GRACE, Stop
 from crossfade.artifacts.building.schedule import Schedule
-from crossfade.artifacts.building.trees import Aside, CorruptError, settle
+from crossfade.artifacts.building.trees import Aside, CorruptError, settle, tidy
 from crossfade.artifacts.building.values import Audience, BuildError, Decision, Outcome, Result
 from crossfade.config.publishing import Build
 from crossfade.core.errors import CrossfadeError
@@ -108,6 +108,8 @@ class Work:
         async with self._alone(decision) as aside:
             if aside.left_over:  # somebody was killed here: first all is as it was before
                 await asyncio.to_thread(aside.put_back, outputs)
+            aside.forget()
+            tidy(self._decider.root / decision.target.folder, outputs)
             notes: tuple[str, ...] = ()
             unsure = bool(self._decider.edges[decision.target.component] & self._unsure)
             if not unsure and not (decision.action == "build" and decision.forced):
