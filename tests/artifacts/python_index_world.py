@@ -93,48 +93,56 @@ class IndexServer:
 
 
 class Relay:
-    """Passes bytes on to a server until more than `most` came over one connection, once: then it holds or cuts it.
+    """Passes bytes on to a server until more than `most` came, once: then it holds that connection, or cuts it.
 
     `met` is set at that moment. A held connection goes no further; what has come is with the server.
     """
 
     def __init__(self, port, most, *, cut=False):
         self.upstream, self.most, self.cut = port, most, cut
-        self.met, self.passed = asyncio.Event(), 0
+        self.met, self.passed, self.open = asyncio.Event(), 0, set()
 
     @asynccontextmanager
     async def running(self):
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
         finally:
             server.close()
+            for task in self.open:
+                task.cancel()
+            await asyncio.gather(*self.open, return_exceptions=True)
+
+    def _begin(self, reader, writer):
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self.open.add(task)
+        task.add_done_callback(self.open.discard)
 
     async def _serve(self, reader, writer):
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
         back = asyncio.create_task(self._copy(there_reader, writer))
-        came = 0
         try:
             while chunk := await reader.read(65536):
-                came += len(chunk)
                 self.passed += len(chunk)
                 there_writer.write(chunk)
                 await there_writer.drain()
-                if came > self.most and not self.met.is_set():
-                    self.met.set()
-                    if self.cut:
-                        await asyncio.sleep(0.1)  # the server has it before it is told of the end
-                        break
-                    while await reader.read(65536):
-                        pass
-                    break
+                if self.passed > self.most and not self.met.is_set():
+                    await self._stop(reader)
+                    writer.transport.abort()
         except ConnectionError:
             pass
         finally:
+            back.cancel()
             there_writer.close()
-            writer.transport.abort() if self.met.is_set() else writer.close()
+            writer.close()
             await asyncio.gather(back, return_exceptions=True)
+
+    async def _stop(self, reader):
+        await asyncio.sleep(0.1)  # the server has read what came before anybody is told
+        self.met.set()
+        while not self.cut and await reader.read(65536):
+            pass
 
     @staticmethod
     async def _copy(reader, writer):

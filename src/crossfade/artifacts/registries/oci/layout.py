@@ -117,6 +117,8 @@ def _root(files: Mapping[str, Extent], path: Path) -> tuple[Descriptor, bytes | 
     content = files["index.json"].read()
     listed = references(content, OCI_INDEX, f"{path}: index.json").manifests
     different = {each.digest: each for each in listed}
+    if not different:
+        raise BadInputError("oci.no-layout", "the layout holds no image", where=str(path), next=HOW)
     if len(different) == 1:
         return next(iter(different.values())), None
     if _is_one_image(json.loads(content)["manifests"]):
@@ -132,7 +134,7 @@ def _root(files: Mapping[str, Extent], path: Path) -> tuple[Descriptor, bytes | 
 def _is_one_image(entries: list[dict[str, Any]]) -> bool:
     """Whether the entries of index.json are the platforms of one image."""
     platforms = [json.dumps(entry.get("platform"), sort_keys=True) for entry in entries]
-    return len(entries) > 0 and "null" not in platforms and len(set(platforms)) == len(platforms)
+    return "null" not in platforms and len(set(platforms)) == len(platforms)
 
 
 def _walk(

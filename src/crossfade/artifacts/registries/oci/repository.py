@@ -33,6 +33,10 @@ class Place(NamedTuple):
     """The smallest piece that the registry takes, the last one apart."""
 
 
+class _NoPiecesError(Exception):
+    """The registry takes a blob only as a whole."""
+
+
 class Repository:
     """Requests to the repository `name`. `chunk` is the size of the pieces of a large blob, in bytes."""
 
@@ -101,19 +105,20 @@ class Repository:
     async def push_blob(self, blob: Descriptor, extent: Extent) -> None:
         """Send a blob, unless it is there.
 
-        A large one goes in pieces: after a broken connection the registry is asked how far it has come. What it loses
-        altogether is begun anew, as often as any request.
+        A large one goes in pieces, where the registry takes any: after a broken connection it is asked how far it has
+        come. An upload that it has lost, or spoiled, is begun anew, as often as any request is tried.
         """
-        in_pieces = extent.size > self._chunk
-        for _ in range(self._session.client.manners.attempts):
+        whole = extent.size <= self._chunk
+        for _ in range(self._session.client.manners.attempts + 1):
             if await self.has_blob(blob.digest):
                 return
             place = await self._begin()
-            end = await self._send_pieces(place, extent) if in_pieces else place
-            if end is None:
-                in_pieces = False
-                end = await self._begin()
-            if await self._finish(end, blob, extent):
+            try:
+                end = place if whole else await self._send_pieces(place, extent)
+            except _NoPiecesError:
+                whole = True
+                continue
+            if end is not None and await self._finish(end, blob, extent):
                 return
         if not await self.has_blob(blob.digest):
             raise UnreachableError(
@@ -131,7 +136,7 @@ class Repository:
         return Place(self._location(answer), 0, int(least) if least.isdigit() else 0)
 
     async def _send_pieces(self, place: Place, extent: Extent) -> Place | None:
-        """Everything in pieces; None when the registry takes none, or has forgotten the upload."""
+        """Everything in pieces; None when the registry has lost the upload."""
         stalled = 0
         while place.offset < extent.size:
             size = min(max(self._chunk, place.least), extent.size - place.offset)
@@ -157,10 +162,17 @@ class Repository:
             return await self._look(place)
         if answer.status in _CHUNK_TAKEN:
             return place._replace(address=self._location(answer), offset=place.offset + size)
-        return await self._look(place) if answer.status == _RANGE else None
+        if answer.missing:
+            return None
+        if answer.status != _RANGE:
+            raise _NoPiecesError
+        return await self._look(place)
 
     async def _look(self, place: Place) -> Place | None:
-        """How far the registry has come with an upload; None when it knows nothing of it."""
+        """How far the registry has come with an upload; None when it has lost it.
+
+        docker-registry 2 gives an upload up as soon as it has got a byte more than it has told us of.
+        """
         answer = await self._ask("GET", place.address)
         if answer.missing:
             return None
