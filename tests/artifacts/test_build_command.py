@@ -12,6 +12,7 @@ import sys
 import pytest
 from building_world import CALM, DEADLINE, configured, made_repository, start
 
+from crossfade.cli import documents
 from crossfade.cli.faults import guarded
 
 
@@ -34,6 +35,10 @@ def crossfade(capfd):
         return code, out, err
 
     return run
+
+
+def assert_keys(shape, document):
+    assert set(document) == set(shape.__annotations__)
 
 
 def section(**build):
@@ -79,6 +84,10 @@ def test_json_tells_digests_and_metadata(crossfade):
     document = json.loads(out)
     assert (code, err, document["ok"]) == (0, "", True)
     core, loader = document["builds"]
+    assert_keys(documents.BuildObject, document)
+    assert_keys(documents.ComponentBuildObject, core)
+    assert_keys(documents.BuildOutputObject, core["outputs"][0])
+    assert_keys(documents.BuildDecisionObject, planned[0])
     assert [core["identity"], loader["identity"]] == [each["identity"] for each in planned]
     assert core["outputs"][0]["sha256"] == "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2"
     assert (core["version"], core["metadata"]["version"], core["metadata"]["branch"]) == ("1.0.0", "1.0.0", "main")
@@ -192,7 +201,9 @@ def test_pruning_says_what_it_threw_away(repository, crossfade):
     code, out, _ = crossfade("build", "--prune", "30d", "--prune", "1B")
     assert code == 0
     assert out.startswith("✓ 1 build and 0 logs thrown away, ")
-    assert json.loads(crossfade("build", "--prune", "0s", "--json")[1])["builds"] == 0
+    pruned = json.loads(crossfade("build", "--prune", "0s", "--json")[1])
+    assert_keys(documents.PruneObject, pruned)
+    assert pruned["builds"] == 0
     assert crossfade("build", "core")[1].splitlines()[0] == "· core  unchanged"
 
 

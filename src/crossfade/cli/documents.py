@@ -273,3 +273,62 @@ class AuditFaultObject(TypedDict):
 
     sequence: int
     what: str
+
+
+class BuildOutputObject(TypedDict):
+    """One file, link or empty folder that a build made."""
+
+    path: Annotated[str, "below the component's folder"]
+    kind: Annotated[str, "file, link or folder"]
+    sha256: Annotated[str, "of a file's bytes, or of where a link leads; empty for a folder"]
+    size: Annotated[int, "in bytes"]
+    executable: bool
+
+
+class ComponentBuildObject(TypedDict):
+    """What came of one component."""
+
+    component: str
+    status: Annotated[str, "built, restored, unchanged, failed, stopped, interrupted"]
+    identity: Annotated[str, "digest over all that may change the outcome (sha256)"]
+    version: str | None
+    digest: Annotated[str | None, "one digest over all outputs (sha256); null where there are none"]
+    outputs: list[BuildOutputObject]
+    metadata: Annotated[dict[str, Any] | None, "what is known about the build that made the outputs first"]
+    metadata_file: Annotated[str | None, "where that lies as a file"]
+    seconds: Annotated[float, "how long it took; 0 where nothing was built"]
+    log: Annotated[str, "the file with all that the build printed"]
+    kept: Annotated[bool, "whether it can be taken the next time"]
+    notes: Annotated[list[str], "what a person ought to know although it went well"]
+    error: ErrorObject | None
+
+
+class BuildObject(TypedDict):
+    """`crossfade build`. Where a build failed, `error` is there as well: that of the first one."""
+
+    ok: bool
+    builds: Annotated[list[ComponentBuildObject], "in the order in which they depend on each other"]
+
+
+class BuildDecisionObject(TypedDict):
+    """What would be done about one component."""
+
+    component: str
+    action: Annotated[str, "build, restore or keep"]
+    identity: Annotated[str, "as it will be, once it is built"]
+    why: list[str]
+
+
+class BuildPlanObject(TypedDict):
+    """`crossfade build --dry-run`."""
+
+    builds: list[BuildDecisionObject]
+
+
+class PruneObject(TypedDict):
+    """`crossfade build --prune`."""
+
+    builds: Annotated[int, "kept builds thrown away"]
+    logs: Annotated[int, "logs thrown away"]
+    bytes_freed: int
+    bytes_left: int

@@ -28,6 +28,7 @@ terminal it is plain lines. With `--json`, standard output holds one JSON docume
 | `NO_COLOR` | no colours |
 """
 _PRINTS = {
+    "build": "BuildObject",
     "plan": "PlanObject",
     "deploy": "DeployObject",
     "status": "StatusObject",

@@ -177,7 +177,7 @@ def ending_line(outcome: Outcome) -> str:
 
 
 def result_object(result: Result, metadata_file: Path) -> dict[str, Any]:
-    """What came of one component as JSON: see BuiltObject."""
+    """What came of one component as JSON: see ComponentBuildObject."""
     record = result.record
     return {
         "component": result.component,
