@@ -83,7 +83,7 @@ async def test_no_script_is_run_and_that_is_said(tmp_path):
         ({"version": "1.1.9"}, "npm.unexpected-version", "@navi/core@1.1.9"),
         ({"name": "../evil"}, "npm.unexpected-version", "../evil"),
         ({"version": None}, "npm.unexpected-version", "None"),
-        ({"private": True}, "npm.private", "private"),
+        ({"private": True}, "npm.private", "it is private"),
         ({"dependencies": {"gone": "workspace:*"}}, "npm.open-range", "no package gone"),
         ({"dependencies": {"near": "link:../near"}}, "npm.open-range", "leads nowhere"),
         ({"peerDependencies": {"react": "catalog:"}}, "npm.open-range", "catalog:"),

@@ -22,7 +22,8 @@ import orjson
 from crossfade import __version__
 from crossfade.artifacts.answers import CHUNK, MISSING, Answer, FileBody, Stream, message
 from crossfade.artifacts.credentials import Login, basic, masked
-from crossfade.artifacts.manners import TOO_MANY, Manners, Pace, Trouble, backoff, next_attempt, seconds_asked
+from crossfade.artifacts.http_errors import BROKE_OFF, broke_off, failed, gave_up, refused, too_large
+from crossfade.artifacts.manners import Manners, Pace, Trouble, backoff, next_attempt, seconds_asked
 from crossfade.artifacts.port import RefusedError, Secret
 from crossfade.core.clock import Clock, SystemClock
 from crossfade.core.durations import format_duration, format_size
@@ -167,8 +168,8 @@ class RegistryClient:
                     async for chunk in answer.chunks:
                         for each in hashes:
                             each.update(chunk)
-            except _BrokeOffError:
-                if done >= self.manners.attempts:
+            except UnreachableError as error:
+                if error.code != BROKE_OFF or done >= self.manners.attempts:
                     raise
                 await self.pause(done)
             else:
@@ -229,7 +230,8 @@ class RegistryClient:
                     return
             wait = next_attempt(trouble, done, self.manners, repeatable=harmless, chance=self._chance())
             if wait is None:
-                raise self._gave_up(order, trouble, done)
+                said = self.mask(trouble.what, order.login)
+                raise gave_up(self.name, self.where, str(order), trouble, said=said, attempts=done)
             if trouble.asked is not None:
                 self._pace.hold(self._clock.now(), trouble.asked)
             await self._clock.sleep(wait)
@@ -252,8 +254,8 @@ class RegistryClient:
         if response.is_success or response.status_code == MISSING or response.status_code in expect:
             try:
                 return response, await self._whole(response, order) if whole else b""
-            except _BrokeOffError as error:
-                return Trouble(f"broke its answer off: {error.why}")
+            except UnreachableError as error:
+                return Trouble(error.what.removeprefix(f"{order}: {self.name} "))
         said = await self._said(response, order)
         if response.status_code in _REFUSALS:
             raise self._refused(order, response, said)
@@ -261,8 +263,7 @@ class RegistryClient:
         trouble = Trouble(f"answered {response.status_code}{said}", response.status_code, asked=asked)
         if trouble.heals:
             return trouble
-        advice = "change what the registry complains of: the same request would be answered in the same way"
-        raise CrossfadeError("registry.failed", f"{order}: {self.name} {trouble.what}", where=self.where, next=advice)
+        raise failed(self.name, self.where, str(order), status=response.status_code, said=said)
 
     async def _send(self, order: _Order) -> httpx.Response:
         body = order.content.chunks() if isinstance(order.content, FileBody) else order.content
@@ -296,9 +297,7 @@ class RegistryClient:
             waited += loop.time() - began
             received += len(chunk)
             if most is not None and received > most:
-                raise CrossfadeError(
-                    "registry.too-large", f"{order}: the answer is larger than {format_size(most)}", where=self.where
-                )
+                raise too_large(self.name, self.where, str(order), most=format_size(most))
             yield chunk
 
     async def _whole(self, response: httpx.Response, order: _Order) -> bytes:
@@ -316,39 +315,13 @@ class RegistryClient:
 
     def _refused(self, order: _Order, response: httpx.Response, said: str) -> RefusedError:
         variables = " and ".join(order.login.variables) if order.login else ""
-        if "otp" in response.headers.get("www-authenticate", "").lower():
-            advice = (
-                f"give {variables or 'it'} a token for machines: this one needs a one-time password for each request"
-            )
-        elif variables:
-            advice = f"check {variables}: it must be valid and allowed to do this"
-        else:
-            advice = f"give `registries.{self.name}` credentials: a variable that holds them"
-        what = f"{self.name} refuses {order} with {response.status_code}{said}"
-        return RefusedError("registry.refused", what, where=self.where, next=advice)
+        otp = "otp" in response.headers.get("www-authenticate", "").lower()
+        return refused(
+            self.name, self.where, str(order), status=response.status_code, said=said, variables=variables, otp=otp
+        )
 
-    def _gave_up(self, order: _Order, trouble: Trouble, done: int) -> CrossfadeError:
-        times = f" ({done} attempts)" if done > 1 else ""
-        what = self.mask(f"{order}: {self.name} {trouble.what}{times}", order.login)
-        soon = f"in {format_duration(trouble.asked)}" if trouble.asked else "once it answers"
-        if trouble.status == TOO_MANY:
-            advice = f"run the same command again {soon}, or lower `registries.{self.name}.rate`"
-            return UnreachableError("registry.too-many-requests", what, where=self.where, next=advice)
-        advice = f"run the same command again {soon}: it goes on where it stopped"
-        return UnreachableError("registry.unreachable", what, where=self.where, next=advice, retry=trouble.heals)
-
-    def _broke_off(self, order: _Order, why: str) -> _BrokeOffError:
-        what = self.mask(f"{order}: {self.name} broke its answer off: {why}", order.login)
-        return _BrokeOffError(what, why, self.where)
-
-
-class _BrokeOffError(UnreachableError):
-    """An answer began well and did not end."""
-
-    def __init__(self, what: str, why: str, where: str) -> None:
-        advice = "run the same command again: it goes on where it stopped"
-        super().__init__("registry.broke-off", what, where=where, next=advice)
-        self.why = why
+    def _broke_off(self, order: _Order, why: str) -> UnreachableError:
+        return broke_off(self.name, self.where, str(order), why=self.mask(why, order.login))
 
 
 async def together(*each: Awaitable[T]) -> list[T]:
@@ -367,13 +340,17 @@ def _address(name: str, url: str) -> httpx.URL:
         address = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise BadInputError(
-            "registry.bad-url", f"the address of a registry cannot be read: {error}", where=f"registries.{name}.url"
+            "registry.bad-url",
+            f"the address of a registry cannot be read: {error}",
+            where=f"registries.{name}.url",
+            next="write it as https://HOST/PATH",
         ) from None
     if address.scheme not in ("http", "https") or not address.host:
         raise BadInputError(
             "registry.bad-url",
             "the address of a registry begins with http:// or https:// and names a host",
             where=f"registries.{name}.url",
+            next="write it as https://HOST/PATH",
         )
     return address
 

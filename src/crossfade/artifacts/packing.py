@@ -97,26 +97,46 @@ def _batches(wanted: Iterable[Coordinate]) -> list[list[Coordinate]]:
 def _checked(at: Coordinate, folder: Path) -> dict[str, Any]:
     """The folder's package.json, when it is of the package that the plan says."""
     path = folder / "package.json"
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise _bad("npm.no-package", f"there is no package.json for {at}", path, "name the package's folder") from None
-    except (OSError, ValueError) as error:
-        raise _bad("npm.no-package", f"package.json of {at} cannot be read: {error}", path, "repair it") from None
-    if not isinstance(manifest, dict):
-        raise _bad("npm.no-package", f"package.json of {at} is no object", path, "repair it")
+    manifest = _manifest(at, path)
     found = Coordinate(str(manifest.get("name")), str(manifest.get("version")))
     if found != at:
-        advice = "version and publish from the same commit: run `crossfade version` first, or check out its commit"
-        raise _bad("npm.unexpected-version", f"the release is of {at}, and the folder holds {found}", path, advice)
+        raise BadInputError(
+            "npm.unexpected-version",
+            f"the release is of {at}, and the folder holds {found}",
+            where=str(path),
+            next="version and publish from the same commit: run `crossfade version` first, or check out its commit",
+        )
     checked_name(at.name, where=str(path))
     try:
         parse_version(at.version)
     except ValueError as error:
-        raise _bad("npm.unexpected-version", f"{at.name}: {error}", path, "write a version by SemVer") from None
+        raise BadInputError(
+            "npm.bad-version", f"{at.name}: {error}", where=str(path), next="write a version by SemVer, such as 1.4.0"
+        ) from None
     if manifest.get("private"):
-        advice = 'remove "private", or the registry from the component\'s `publish`'
-        raise _bad("npm.private", f'{at} is not to be published: its package.json says "private": true', path, advice)
+        raise BadInputError(
+            "npm.private",
+            f"{at} is not to be published: its package.json says it is private",
+            where=str(path),
+            next='remove "private" from it, or the registry from the `publish` of its component',
+        )
+    return manifest
+
+
+def _manifest(at: Coordinate, path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInputError(
+            "npm.no-package",
+            f"package.json of {at} cannot be read: {error}",
+            where=str(path),
+            next="name the folder of the package, or repair the file",
+        ) from None
+    if not isinstance(manifest, dict):
+        raise BadInputError(
+            "npm.no-package", f"package.json of {at} is no object", where=str(path), next="repair the file"
+        )
     return manifest
 
 
@@ -124,8 +144,12 @@ def _final(at: Coordinate, manifest: dict[str, Any], folder: Path, versions: Map
     try:
         return resolved(manifest, versions)
     except ValueError as error:
-        advice = "name a published version, or make the dependency a component of the project"
-        raise _bad("npm.open-range", f"{at}: {error}", folder / "package.json", advice) from None
+        raise BadInputError(
+            "npm.open-range",
+            f"{at}: {error}",
+            where=str(folder / "package.json"),
+            next="name a published version, or make the dependency a component of the project",
+        ) from None
 
 
 def _found(npm: str) -> str:
@@ -213,8 +237,12 @@ def _check_secret(at: Coordinate, path: str) -> None:
     """Whatever is published stays published: a file of secrets must not be among it because nobody left it out."""
     name = path.rpartition("/")[2]
     if (name == ".env" or name.startswith(".env.")) and not name.endswith(_EXAMPLES):
-        advice = "list what belongs to the package in `files` of its package.json, or leave the file out by .npmignore"
-        raise _bad("npm.secret-file", f"{at} would publish {path}, which looks like a file of secrets", path, advice)
+        raise BadInputError(
+            "npm.secret-file",
+            f"{at} would publish {path}, which looks like a file of secrets",
+            where=path,
+            next="list what belongs to the package in `files` of its package.json, or leave the file out by .npmignore",
+        )
 
 
 def _written(path: Path, body: bytes) -> Path:
@@ -231,7 +259,3 @@ def _failed(why: str, folders: Sequence[Path]) -> CrossfadeError:
     return CrossfadeError(
         "npm.pack-failed", f"npm pack failed: {why}", where=where, next="run `npm pack` there by hand"
     )
-
-
-def _bad(code: str, what: str, where: Path | str, advice: str) -> BadInputError:
-    return BadInputError(code, what, where=str(where), next=advice)
