@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cdn_world import NAMES, artifact, settings
+
 from crossfade.artifacts.cdn.opening import open_cdn
 from crossfade.artifacts.port import Coordinate
 from crossfade.core.clock import VirtualClock
@@ -121,7 +122,7 @@ def main(name):
             return {"then": then, "end": await look(opened(words))}
 
         ended = in_child(dying) is not None
-        print(json.dumps({"at": at, "killed": not ended, **in_child(afterwards)}))
+        sys.stdout.write(json.dumps({"at": at, "killed": not ended, **in_child(afterwards)}) + "\n")
         at += 1
 
 

