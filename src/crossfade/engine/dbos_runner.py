@@ -5,7 +5,8 @@ workflow's only argument is that id; the action and its outcome stand in Crossfa
 
 It starts directly (≈ 3 ms) while fewer than `at_once` are under way, and otherwise waits in a queue, which
 is also where the work of a dead executor goes. `carry_out` runs in the event loop that called `start`, so
-adapters may keep connections there; everything of DBOS runs in threads, and a loop, of its own.
+adapters may keep connections there; everything of DBOS runs in threads of its own, and one of them waits for
+each action.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Future
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,10 @@ _BATCH = 500
 
 _log = logging.getLogger(__name__)
 _only_one = threading.Lock()
+
+
+class _EndingError(BaseException):
+    """We are ending: whoever comes next carries the action out. No error of the action, so DBOS must not record it."""
 
 
 class DbosRunner:
@@ -71,6 +77,7 @@ class DbosRunner:
         self._running: set[str] = set()
         self._starting: set[str] = set()
         self._missed: set[str] = set()
+        self._carried: set[Future[Outcome]] = set()
 
     async def start(self) -> None:
         """Launch DBOS (≈ 0.3 s to import, ≈ 0.1 s to launch); it takes up what this executor left."""
@@ -105,6 +112,8 @@ class DbosRunner:
         self._loop = None
         self._stopping.set()
         self._submitted.put(None)
+        for carried in tuple(self._carried):
+            carried.cancel()
         await asyncio.to_thread(self._shut_down)
         _only_one.release()
 
@@ -131,8 +140,9 @@ class DbosRunner:
         )
 
         @dbos_type.workflow(name="carry-out", max_recovery_attempts=None)
-        async def workflow(action_id: str) -> None:
-            await self._carry_out_durably(action_id)
+        def workflow(action_id: str) -> None:
+            # Not a coroutine: what DBOS hands to its own loop while that ends is waited for until the end of time.
+            self._carry_out_durably(action_id)
 
         def begin(action_id: str) -> None:
             with SetWorkflowID(action_id):
@@ -156,34 +166,44 @@ class DbosRunner:
             thread.join(timeout=5.0)
         self._threads.clear()
 
-    async def _carry_out_durably(self, action_id: str) -> None:
-        """The workflow: runs in DBOS's loop. No step is recorded: the outbox holds what it led to."""
+    def _carry_out_durably(self, action_id: str) -> None:
+        """The workflow, in a thread of DBOS's. No step is recorded: the outbox holds what it led to."""
         if action_id in self._running:
             return  # taken for lost and started again, while it is under way here all the same
         self._running.add(action_id)
         self._starting.discard(action_id)
         try:
-            action = await asyncio.to_thread(self._store.wanted_action, action_id)
+            action = self._store.wanted_action(action_id)
             if action is not None:
-                await self._finish(action_id, await self._in_our_loop(action))
+                self._finish(action_id, self._in_our_loop(action))
         finally:
             self._running.discard(action_id)
 
-    async def _in_our_loop(self, action: Action) -> Outcome:
+    def _in_our_loop(self, action: Action) -> Outcome:
         loop = self._loop
         if loop is None or loop.is_closed():
-            raise asyncio.CancelledError  # we are ending: whoever comes next carries it out
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(outcome_of(self._carry_out, action), loop))
+            raise _EndingError
+        carried = asyncio.run_coroutine_threadsafe(outcome_of(self._carry_out, action), loop)
+        self._carried.add(carried)
+        try:
+            if self._stopping.is_set():
+                carried.cancel()  # `stop` may have come by before this one was there to be cancelled
+            return carried.result()
+        except CancelledError:
+            raise _EndingError from None
+        finally:
+            self._carried.discard(carried)
 
-    async def _finish(self, action_id: str, outcome: Outcome) -> None:
+    def _finish(self, action_id: str, outcome: Outcome) -> None:
         pause = 0.05
         while True:
             try:
-                await asyncio.to_thread(self._store.finish_action, action_id, outcome)
+                self._store.finish_action(action_id, outcome)
             except CrossfadeError as error:
                 if not error.retry:
                     raise
-                await asyncio.sleep(pause)
+                if self._stopping.wait(pause):
+                    raise _EndingError from None
                 pause = min(pause * 2, 1.0)
             else:
                 return
