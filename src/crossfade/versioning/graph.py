@@ -19,7 +19,7 @@ from crossfade.core.errors import BadInputError
 from crossfade.versioning.changesets_config import CONFIG_FILE, read_rules
 from crossfade.versioning.components import Member, python_names, read_component
 from crossfade.versioning.ledger import LEDGER, read_ledger
-from crossfade.versioning.package_json import ECOSYSTEMS
+from crossfade.versioning.package_json import Npm
 from crossfade.versioning.pyproject import Python, canonical
 from crossfade.versioning.values import Change, Changeset, Dependency, Ecosystem, Package, Rules
 from crossfade.versioning.version_files import InLedger, VersionFile
@@ -105,7 +105,7 @@ def read_graph(loaded: LoadedProject) -> Graph:
     members = reading.members()
     names = python_names(members)
     ecosystems: dict[str, Ecosystem] = {
-        **ECOSYSTEMS,
+        "npm": Npm(keep_bounds=loaded.project.versioning.compatibility != "changesets-2"),
         "python": Python(names=names),
         "python-dynamic": Python(dynamic=True, names=names),
         "version-file": VersionFile(),
