@@ -30,10 +30,13 @@ class Found(NamedTuple):
     texts: Mapping[str, str]
 
 
-def read_changesets(root: Path) -> Found:
-    """All changesets, those used by a prerelease last, in the order of their names; BadInputError for a broken one."""
+def read_changesets(root: Path, paths: Iterable[str] | None = None) -> Found:
+    """All changesets, those used by a prerelease last, in the order of their names; or only those of `paths`.
+
+    Raises BadInputError with file and line for a broken one.
+    """
     changesets, texts = [], {}
-    for path in changeset_paths(root):
+    for path in changeset_paths(root) if paths is None else paths:
         try:
             text = (root / path).read_bytes().decode()
         except OSError as error:
@@ -52,18 +55,23 @@ def changeset_paths(root: Path) -> list[str]:
     try:
         names = [each.name for each in (root / FOLDER).iterdir()]
     except (FileNotFoundError, NotADirectoryError):
-        raise BadInputError(
-            "versions.no-folder",
-            f"there is no {FOLDER} folder",
-            where=str(root),
-            next="run it at the top of the repository; if it is new there, `crossfade change add` begins it",
-        ) from None
+        raise no_folder(root) from None
     try:
         used = [each.name for each in (root / FOLDER / "pre").iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         used = []
     paths = [f"{FOLDER}/{name}" for name in sorted(filter(is_changeset, names), key=os.fsencode)]
     return paths + [f"{FOLDER}/pre/{name}" for name in sorted(filter(is_changeset, used), key=os.fsencode)]
+
+
+def no_folder(root: Path) -> BadInputError:
+    """The error for a repository that has no changesets folder."""
+    return BadInputError(
+        "versions.no-folder",
+        f"there is no {FOLDER} folder",
+        where=str(root),
+        next="run it at the top of the repository; if it is new there, `crossfade change add` begins it",
+    )
 
 
 def is_changeset(name: str) -> bool:

@@ -12,7 +12,7 @@ from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.versioning.changeset_files import changeset_paths
 from crossfade.versioning.git import git
 from crossfade.versioning.globs import chosen
-from crossfade.versioning.values import Bump, Package, ReleasePlan, Rules
+from crossfade.versioning.values import Bump, Package, PlannedRelease, ReleasePlan, Rules
 
 _CHANGESET = re.compile(r"\.changeset/(?:pre/)?[^/]+\.md\Z")
 
@@ -74,20 +74,23 @@ def as_changesets_json(plan: ReleasePlan) -> dict[str, Any]:
             }
             for each in plan.changesets
         ],
-        "releases": [
-            {
-                "name": each.name,
-                "type": each.bump.word,
-                "oldVersion": each.old,
-                "changesets": list(each.changesets),
-                "newVersion": each.new,
-            }
-            for each in plan.releases
-        ],
+        "releases": [_as_json(each) for each in plan.releases],
     }
     if plan.pre is not None:
         found["preState"] = {"mode": plan.pre.mode, "tag": plan.pre.tag, **plan.pre.others}
     return found
+
+
+def _as_json(release: PlannedRelease) -> dict[str, Any]:
+    found = {
+        "name": release.name,
+        "type": release.bump.word,
+        "oldVersion": release.old,
+        "changesets": list(release.changesets),
+        "newVersion": release.new,
+    }
+    # A package without a version is in a plan only to have its ranges rewritten.
+    return {key: value for key, value in found.items() if value != ""}
 
 
 def status_lines(plan: ReleasePlan, *, verbose: bool = False) -> list[str]:

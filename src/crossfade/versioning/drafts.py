@@ -64,7 +64,7 @@ def unusable(name: str, version: str) -> BadInputError:
     """The error for a version that cannot be incremented."""
     return BadInputError(
         "versions.bad-version",
-        f"{version!r} is not a version",
+        f"{version!r} is not a version" if version else "it has no version, but stands in a group of those that have",
         where=name,
         next="write three numbers with dots between them, such as 1.4.0 or 2.0.0-rc.1",
     )

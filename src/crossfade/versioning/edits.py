@@ -62,7 +62,9 @@ def edits(
         package, ecosystem = named[release.name], ecosystems[named[release.name].ecosystem]
         ranges = rewritten(package, releases, folders, rules, ecosystem=ecosystem, snapshot=plan.snapshot)
         old = texts[package.manifest]
-        found.append(FileEdit(package.manifest, old, ecosystem.edited(old, package.manifest, release.new, ranges)))
+        found.append(
+            FileEdit(package.manifest, old, ecosystem.edited(old, package.manifest, release.new or None, ranges))
+        )
         said = entry(release, package, sources, ecosystem) if rules.changelog else None
         if said is not None:
             path = changelog_path(package)

@@ -46,8 +46,8 @@ def highest_version(group: Sequence[str], packages: Mapping[str, Package]) -> st
     best: tuple[Version, str] | None = None
     for name in group:
         text = packages[name].version
-        if not text:
-            continue
+        if not text and best is None:
+            continue  # as changesets has it: only what comes after a version must have one
         version = npm_version(text)
         if version is None:
             raise unusable(name, text)

@@ -208,8 +208,8 @@ class _Search:
 
     def _leaves(self, draft: Draft, next_version: str, edge: Edge, range: str) -> bool:
         ecosystem = self.ecosystems[edge.dependent.ecosystem]
-        meant = range and accepted(range, draft.old, self.packages[draft.name].folder, ecosystem)
-        if not meant:
+        meant = accepted(range, draft.old, self.packages[draft.name].folder, ecosystem) if range else None
+        if meant is None:
             return False
         return self.rules.update_internal_dependents == "always" or not ecosystem.satisfies(next_version, meant)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from crossfade.core.errors import BadInputError
-from crossfade.versioning.changeset_files import Found, read_changesets
+from crossfade.versioning.changeset_files import FOLDER, Found, no_folder, read_changesets
 from crossfade.versioning.changesets_config import CONFIG_FILE, read_rules, skipped_faults, with_ignored
 from crossfade.versioning.commits import commits_that_added, head
 from crossfade.versioning.coverage import Coverage, changed_changesets, changed_packages
@@ -29,6 +30,20 @@ from crossfade.versioning.workspace import Repository, read_repository, read_tex
 from crossfade.versioning.writing import Work
 
 
+class _Pre(NamedTuple):
+    """Pre mode, and the text that tells it."""
+
+    state: PreState | None
+    text: str | None
+
+
+class Pending(NamedTuple):
+    """Edits that wait to be carried out at the top of a repository."""
+
+    root: Path
+    edits: tuple[FileEdit, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A repository with its rules, its changesets and its pre mode, read once."""
@@ -36,13 +51,16 @@ class Opened:
     repository: Repository
     rules: Rules
     found: Found
-    pre: PreState | None
-    pre_text: str | None
-    """What stands in `pre.json`."""
+    before: _Pre
     ecosystems: Mapping[str, Ecosystem]
     warnings: tuple[str, ...] = ()
     ignored_here: bool = False
     """Whether packages are ignored for this run alone, and not by the configuration."""
+
+    @property
+    def pre(self) -> PreState | None:
+        """Pre mode, None if it is not on."""
+        return self.before.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +81,18 @@ def open_repository(
     *,
     compatibility: Compatibility = "changesets-3",
     ignore: Sequence[str] = (),
+    template: str | None = None,
+    since: str | None = None,
 ) -> Opened:
-    """Read everything that a plan is made from; BadInputError with file and line for what cannot be used."""
+    """Read everything that a plan is made from; BadInputError with file and line for what cannot be used.
+
+    `ignore` and `template` (of a snapshot's suffix) take the place of what the configuration says, for this run.
+    With `since` only changesets that were added or changed since HEAD left that reference are read.
+    """
     repository = read_repository(start)
     root, packages = repository.root, repository.packages
     ecosystems = {**ECOSYSTEMS, "npm": Npm(keep_bounds=compatibility != "changesets-2")}
-    found = read_changesets(root)
+    found = read_changesets(root, changed_changesets(root, since) if since is not None else None)
     config = read_text(root, CONFIG_FILE)
     if config is None:
         raise BadInputError(
@@ -79,9 +103,8 @@ def open_repository(
         )
     read = read_rules(config, packages, compatibility, ecosystems=ecosystems)
     rules = with_ignored(read.rules, ignore, packages)
-    text = read_text(root, PRE_FILE)
-    pre = parse_pre(text) if text is not None else None
-    return Opened(repository, rules, found, pre, text, ecosystems, read.warnings, bool(ignore))
+    rules = replace(rules, prerelease_template=template) if template is not None else rules
+    return Opened(repository, rules, found, _read_pre(root), ecosystems, read.warnings, bool(ignore))
 
 
 def prepare_version(opened: Opened, *, snapshot: Snapshot | None = None) -> Prepared:
@@ -123,28 +146,27 @@ def prepare_status(start: Path, *, compatibility: Compatibility = "changesets-3"
 
     With `since` only changesets that were added or changed since then count. Raises BadInputError as `version` does.
     """
-    opened = open_repository(start, compatibility=compatibility)
+    opened, _ = _migrated(open_repository(start, compatibility=compatibility, since=since))
     root, packages, rules = opened.repository.root, opened.repository.packages, opened.rules
-    changesets = opened.found.changesets
-    if since is not None:
-        paths = frozenset(changed_changesets(root, since))
-        changesets = tuple(each for each in changesets if each.path in paths)
-    opened, _ = _migrated(replace(opened, found=Found(changesets, opened.found.texts)))
     made = plan(packages, opened.found.changesets, opened.pre, rules, ecosystems=opened.ecosystems)
     return Coverage(made, changed_packages(root, packages, rules, since))
 
 
-def enter_pre(opened: Opened, tag: str) -> tuple[FileEdit, ...]:
-    """The edits that begin pre mode."""
-    after, moved = _migrated(opened)
-    text = pre_text(entered(after.pre, tag, opened.repository.packages, opened.rules))
-    return combined(moved, [FileEdit(PRE_FILE, opened.pre_text, text)])
+def enter_pre(start: Path, tag: str, *, compatibility: Compatibility = "changesets-3") -> Pending:
+    """The edits that begin pre mode with this tag; BadInputError if it is on already."""
+    repository = read_repository(start)
+    before = _read_pre(repository.root)
+    pre, moved = _in_new_shape(before, compatibility, repository.root)
+    text = pre_text(entered(pre, tag, repository.packages, compatibility))
+    return Pending(repository.root, combined(moved, [FileEdit(PRE_FILE, before.text, text)]))
 
 
-def exit_pre(opened: Opened) -> tuple[FileEdit, ...]:
-    """The edits that end pre mode with the next `version`."""
-    after, moved = _migrated(opened)
-    return combined(moved, [FileEdit(PRE_FILE, opened.pre_text, pre_text(left(after.pre)))])
+def exit_pre(start: Path, *, compatibility: Compatibility = "changesets-3") -> Pending:
+    """The edits that end pre mode with the next `version`; BadInputError if it is not on."""
+    root = read_repository(start).root
+    before = _read_pre(root)
+    pre, moved = _in_new_shape(before, compatibility, root)
+    return Pending(root, combined(moved, [FileEdit(PRE_FILE, before.text, pre_text(left(pre)))]))
 
 
 def combined(first: Sequence[FileEdit], then: Sequence[FileEdit]) -> tuple[FileEdit, ...]:
@@ -162,29 +184,43 @@ def combined(first: Sequence[FileEdit], then: Sequence[FileEdit]) -> tuple[FileE
     return tuple(edit for edit in found.values() if edit.old != edit.new)
 
 
-def _migrated(opened: Opened) -> tuple[Opened, tuple[FileEdit, ...]]:
+def _read_pre(root: Path) -> _Pre:
+    if not (root / FOLDER).is_dir():
+        raise no_folder(root)
+    text = read_text(root, PRE_FILE)
+    return _Pre(parse_pre(text) if text is not None else None, text)
+
+
+def _in_new_shape(
+    before: _Pre, compatibility: Compatibility, root: Path
+) -> tuple[PreState | None, tuple[FileEdit, ...]]:
     """Pre mode of changesets 2 in the shape of 3: the changesets that it has used move below `pre`."""
-    pre = opened.pre
-    if pre is None or opened.rules.compatibility == "changesets-2":
-        return opened, ()
-    if pre.changesets is None and pre.initial_versions is None:
-        return opened, ()
-    used = frozenset(pre.changesets or ())
-    texts, moved, changesets = dict(opened.found.texts), [], []
-    for changeset in opened.found.changesets:
-        if changeset.id not in used:
-            changesets.append(changeset)
-            continue
-        kept = replace(changeset, id=f"pre/{changeset.id}")
-        text = texts.pop(changeset.path)
-        moved += [FileEdit(kept.path, texts.get(kept.path), text), FileEdit(changeset.path, text, None)]
-        texts[kept.path] = text
-        changesets.append(kept)
+    pre = before.state
+    if pre is None or compatibility == "changesets-2" or (pre.changesets is None and pre.initial_versions is None):
+        return pre, ()
+    moved = []
+    for used in pre.changesets or ():
+        path, kept = f"{FOLDER}/{used}.md", f"{FOLDER}/pre/{used}.md"
+        text = read_text(root, path)
+        if text is not None:
+            moved += [FileEdit(kept, read_text(root, kept), text), FileEdit(path, text, None)]
     after = replace(pre, changesets=None, initial_versions=None)
-    moved.append(FileEdit(PRE_FILE, opened.pre_text, pre_text(after)))
+    return after, (*moved, FileEdit(PRE_FILE, before.text, pre_text(after)))
+
+
+def _migrated(opened: Opened) -> tuple[Opened, tuple[FileEdit, ...]]:
+    before = opened.before
+    pre, moved = _in_new_shape(before, opened.rules.compatibility, opened.repository.root)
+    if not moved:
+        return opened, ()
+    used, texts, changesets = frozenset((before.state and before.state.changesets) or ()), {}, []
+    for changeset in opened.found.changesets:
+        kept = replace(changeset, id=f"pre/{changeset.id}") if changeset.id in used else changeset
+        texts[kept.path] = opened.found.texts[changeset.path]
+        changesets.append(kept)
     changesets.sort(key=lambda each: each.id.startswith("pre/"))
-    found = Found(tuple(changesets), texts)
-    return replace(opened, pre=after, pre_text=pre_text(after), found=found), tuple(moved)
+    text = pre_text(pre) if pre is not None else None
+    return replace(opened, before=_Pre(pre, text), found=Found(tuple(changesets), texts)), moved
 
 
 def _refuse_left_behind(opened: Opened) -> None:
@@ -200,8 +236,8 @@ def _refuse_left_behind(opened: Opened) -> None:
 
 def _texts(opened: Opened, made: ReleasePlan) -> dict[str, str]:
     texts = {**opened.repository.texts, **opened.found.texts}
-    if opened.pre_text is not None:
-        texts[PRE_FILE] = opened.pre_text
+    if opened.before.text is not None:
+        texts[PRE_FILE] = opened.before.text
     for path in touched(made, opened.repository.packages, opened.rules):
         text = read_text(opened.repository.root, path) if path not in texts else None
         if text is not None:
