@@ -1,7 +1,8 @@
 """How long the command line takes to answer, against `python -c pass` on the same machine.
 
 Every command is a fresh process, in rounds that take each command once, so that a busy moment of the
-machine falls on all of them. Reported are medians, and medians of the ratio within a round.
+machine falls on all of them. Reported are the processor's time (user and system), which others on the machine disturb
+least, and the time on the clock; medians, and the median of the ratio within a round.
 
     python benchmarks/startup.py [--rounds 15] [--json]
 """
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 CROSSFADE = [sys.executable, "-m", "crossfade.cli.main"]
 COMMANDS: dict[str, list[str]] = {
@@ -24,9 +27,16 @@ COMMANDS: dict[str, list[str]] = {
     "crossfade --help": [*CROSSFADE, "--help"],
     "crossfade check": [*CROSSFADE, "check"],
     "crossfade status": [*CROSSFADE, "status"],
+    "crossfade why": [*CROSSFADE, "why"],
+    "crossfade history": [*CROSSFADE, "history"],
 }
-GOALS_MS = {"crossfade --version": 150.0, "crossfade --help": 200.0}
-"""What the architecture asks for (`--version` under 150 ms), and a limit of our own for `--help`."""
+GOALS_MS = {
+    "crossfade --version": 150.0,
+    "crossfade --help": 200.0,
+    "crossfade check": 200.0,
+    "crossfade status": 200.0,
+}
+"""What the architecture asks for (`--version` under 150 ms), and limits of our own for the rest; by the processor's time."""
 
 
 def main() -> None:
@@ -38,46 +48,60 @@ def main() -> None:
     if options.json:
         print(json.dumps({"rounds": options.rounds, "rows": rows}, indent=2))
         return
-    print(f"{'command':22} {'median':>9} {'best':>9} {'× python':>9}   goal")
+    print(f"{'command':22} {'cpu':>9} {'best':>9} {'× python':>9} {'clock':>9}   goal")
     for row in rows:
         goal = f"{row['goal_ms']:.0f} ms: {'met' if row['met'] else 'not met'}" if row["goal_ms"] else ""
-        print(
-            f"{row['command']:22} {row['median_ms']:6.0f} ms {row['best_ms']:6.0f} ms {row['ratio']:9.1f}   {goal}".rstrip()
-        )
+        figures = f"{row['cpu_ms']:6.0f} ms {row['best_cpu_ms']:6.0f} ms {row['ratio']:9.1f} {row['median_ms']:6.0f} ms"
+        print(f"{row['command']:22} {figures}   {goal}".rstrip())
 
 
 def measure(rounds: int) -> list[dict[str, object]]:
     """Take each command once in every round; one round before them warms the file cache."""
-    taken: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    taken: dict[str, list[Taken]] = {name: [] for name in COMMANDS}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([*CROSSFADE, "init", "--name", "api"], cwd=folder, check=True, capture_output=True)
         for number in range(rounds + 1):
             for name, command in COMMANDS.items():
-                seconds = once(command, Path(folder))
+                each = once(command, Path(folder))
                 if number:
-                    taken[name].append(seconds)
+                    taken[name].append(each)
     python = taken["python -c pass"]
-    return [row(name, seconds, python) for name, seconds in taken.items()]
+    return [row(name, times, python) for name, times in taken.items()]
 
 
-def once(command: list[str], folder: Path) -> float:
-    """Seconds from starting the process to its end."""
+class Taken(NamedTuple):
+    """Seconds of one process: by the clock, and of the processor."""
+
+    clock: float
+    cpu: float
+
+
+def once(command: list[str], folder: Path) -> Taken:
+    """What a process takes from its start to its end."""
     began = time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return time.perf_counter() - began
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    took = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"exit code {process.returncode}: {' '.join(command)}")
+    return Taken(took, used.ru_utime + used.ru_stime)
 
 
-def row(name: str, seconds: list[float], python: list[float]) -> dict[str, object]:
+def row(name: str, taken: list[Taken], python: list[Taken]) -> dict[str, object]:
     """One line of the table."""
-    median = statistics.median(seconds) * 1000
+    cpu = statistics.median(each.cpu for each in taken) * 1000
     goal = GOALS_MS.get(name)
+    ratios = (mine.cpu / theirs.cpu for mine, theirs in zip(taken, python, strict=True))
     return {
         "command": name,
-        "median_ms": round(median, 1),
-        "best_ms": round(min(seconds) * 1000, 1),
-        "ratio": round(statistics.median(mine / theirs for mine, theirs in zip(seconds, python, strict=True)), 2),
+        "cpu_ms": round(cpu, 1),
+        "best_cpu_ms": round(min(each.cpu for each in taken) * 1000, 1),
+        "median_ms": round(statistics.median(each.clock for each in taken) * 1000, 1),
+        "best_ms": round(min(each.clock for each in taken) * 1000, 1),
+        "ratio": round(statistics.median(ratios), 2),
         "goal_ms": goal,
-        "met": None if goal is None else median <= goal,
+        "met": None if goal is None else cpu <= goal,
     }
 
 

@@ -1,6 +1,8 @@
 """The wheel works when it is all there is: installed alone, in an empty environment, away from this folder."""
 
 import importlib.util
+import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -11,6 +13,9 @@ import pytest
 import crossfade
 
 ROOT = Path(__file__).parents[2]
+STORY = ROOT / "tests" / "demo" / "short_story.py"
+"""The real demo with a short story; it needs nothing but the package."""
+DEADLINE = 240
 
 
 def load_script():
@@ -60,3 +65,22 @@ def test_every_module_of_the_wheel_can_be_imported(installed, tmp_path):
     python = installed.with_name("python")
     done = subprocess.run([python, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_demo_runs_from_the_wheel_alone(installed, tmp_path):
+    """Caddy, the application, its visitors and the engine: all from that environment, none from this one."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    environment |= {"PATH": os.defpath, "TMPDIR": str(temporary), "NO_COLOR": "1"}
+    command = [installed.with_name("python"), "-I", STORY, "0.2", "--json"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["bad_release"]["verdict"], found["bad_release"]["rolled_back"]) == ("fail", True)
+    assert (found["good_release"]["promoted"], found["dropped_requests"]) == (True, 0)
+    assert list(temporary.iterdir()) == []

@@ -107,6 +107,7 @@ class ManagedCaddy:
                 "the folder for Caddy's admin socket belongs to somebody else, or is open to others",
                 where=str(home),
                 next="remove it, or keep the state in a folder with a shorter path (--state)",
+                retry=True,
             )
         self.socket.unlink(missing_ok=True)
 
