@@ -12,7 +12,7 @@ from crossfade.artifacts.port import Secret
 from crossfade.artifacts.registries.npm import NpmRegistry
 from crossfade.testing.registry_contract import RegistryContract
 
-HASTY = Manners(rate=1000, timeout=30, attempts=4, first_wait=0.05)
+HASTY = Manners(rate=1000, timeout=30, attempts=5, first_wait=0.05)
 
 
 @pytest.mark.real

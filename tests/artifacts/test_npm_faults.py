@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import random
 import subprocess
+import sys
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ from crossfade.artifacts.port import Artifact, ConflictError, Coordinate, Missin
 from crossfade.artifacts.registries.npm import NpmRegistry
 from crossfade.artifacts.registries.npm.packument import STAGE, Packument
 from crossfade.config.publishing import NpmRegistry as Settings
-from crossfade.core.clock import VirtualClock
+from crossfade.core.clock import SystemClock, VirtualClock
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 
 pytestmark = pytest.mark.real
@@ -29,10 +31,11 @@ async def connect(npm_token):
     """`connect(url, timeout=30)` is the registry at an address; its waits pass at once."""
     made = []
 
-    def registry(url, timeout=30.0, attempts=4):
+    def registry(url, timeout=30.0, attempts=4, clock=None):
         manners = Manners(rate=1000, timeout=timeout, attempts=attempts)
         login = bearer(Secret(npm_token), "NPM_TOKEN")
-        made.append(RegistryClient("npm", url, login=login, manners=manners, clock=VirtualClock(), chance=lambda: 0.5))
+        clock = clock or VirtualClock()
+        made.append(RegistryClient("npm", url, login=login, manners=manners, clock=clock, chance=lambda: 0.5))
         return NpmRegistry(made[-1])
 
     yield registry
@@ -154,6 +157,52 @@ async def test_a_withdrawal_is_complete_and_touches_nothing_else(registry, verda
     }
     another = await registry.withdraw(third.at, reason="Use 1.1.0", back_to=second.at)
     assert another.done == ("@navi/complete@1.2.0 is deprecated: whoever installs it is told why",)
+
+
+async def test_a_withdrawal_that_was_interrupted_goes_on(connect, registry, verdaccio, tmp_path):
+    first, second = await released(registry, tmp_path, "@navi/interrupted", "1.0.0", "1.1.0")
+    async with faulty(verdaccio.url, Fault(cut=True, only="PUT", ends="interrupted")) as proxy:
+        with pytest.raises(UnreachableError):
+            await connect(proxy.url, attempts=1).withdraw(second.at, reason="bad", back_to=first.at)
+    assert document(verdaccio, "@navi/interrupted")["dist-tags"]["latest"] == "1.0.0"
+    said = await registry.withdraw(second.at, reason="bad", back_to=first.at)
+    assert said.done == ("@navi/interrupted@1.1.0 is deprecated: whoever installs it is told why",)
+    assert (await registry.find([second.at]))[second.at].withdrawn == "bad"
+
+
+PUBLISHER = """
+import asyncio, os, sys
+from pathlib import Path
+from crossfade.artifacts.port import Artifact, Coordinate
+from crossfade.artifacts.registries.npm import NpmRegistry
+from crossfade.config.publishing import NpmRegistry as Settings
+
+async def publish(url, path, name, version):
+    registry = NpmRegistry.of("npm", Settings(url=url, token="$TOKEN", rate=1000), os.environ)
+    print("ready", flush=True)
+    await registry.upload(Artifact(name, Coordinate(name, version), (Path(path),), Path(path).parent))
+    print("done", flush=True)
+
+asyncio.run(publish(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.25])
+async def test_a_publisher_that_is_killed(connect, verdaccio, npm_token, tmp_path, after):
+    at = Coordinate("@navi/killed", f"1.0.{int(after * 100)}")
+    artifact = packed(tmp_path, at, random.Random(1).randbytes(3_000_000))
+    argv = [sys.executable, "-c", PUBLISHER, verdaccio.url, str(artifact.files[0]), *at]
+    process = await asyncio.create_subprocess_exec(
+        *argv, env={**os.environ, "TOKEN": npm_token}, stdout=asyncio.subprocess.PIPE
+    )
+    assert await process.stdout.readline() == b"ready\n"
+    await asyncio.sleep(after)
+    process.kill()
+    await process.wait()
+    registry = connect(verdaccio.url, clock=SystemClock())  # the server may still be busy with what it was sent
+    await registry.upload(artifact)
+    await registry.verify(artifact)
+    await registry.tag(at, [f"after-{int(after * 100)}"])
 
 
 async def test_a_way_back_that_is_none(registry, tmp_path):

@@ -176,8 +176,8 @@ class RegistryClient:
                 return {name: each.hexdigest() for name, each in zip(algorithms, hashes, strict=True)}
 
     async def pause(self, done: int) -> None:
-        """Wait as long as after `done` attempts that did not help."""
-        await self._clock.sleep(backoff(done, self.manners, self._chance()))
+        """Wait as after `done` attempts that did not help, yet never for no time at all: something is to come about meanwhile."""
+        await self._clock.sleep(backoff(done, self.manners, (1 + self._chance()) / 2))
 
     def mask(self, text: str, login: Login | None = None) -> str:
         """`text` without what nobody may read: the client's own secrets, and those of `login`."""
