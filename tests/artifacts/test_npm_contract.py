@@ -17,7 +17,7 @@ HASTY = Manners(rate=1000, timeout=30, attempts=5, first_wait=0.05)
 
 @pytest.mark.real
 class TestNpmRegistry(RegistryContract):
-    pinned = "latest"
+    tag = pinned = "latest"
 
     @pytest.fixture(autouse=True)
     async def _world(self, verdaccio, npm_token, tmp_path):

@@ -139,6 +139,22 @@ async def test_latest_goes_forward_only(registry, verdaccio, tmp_path):
     await registry.tag(backport.at, ["latest"])
 
 
+async def test_latest_is_set_and_not_guessed(registry, verdaccio, tmp_path):
+    name = "@navi/guessed"
+    first, second = (packed(tmp_path, Coordinate(name, version), b"x") for version in ("1.0.0", "1.1.0"))
+    await registry.upload(first)
+    assert document(verdaccio, name)["dist-tags"] == {"latest": "1.0.0", STAGE: "1.0.0"}
+    assert (await registry.find([first.at]))[first.at].tags == frozenset()
+    await registry.tag(first.at, ["latest"])
+    await registry.upload(second)
+    assert document(verdaccio, name)["dist-tags"] == {"latest": "1.0.0", STAGE: "1.1.0"}
+    third = packed(tmp_path, Coordinate("@navi/guessed-back", "1.1.0"), b"x")
+    await registry.upload(packed(tmp_path, Coordinate("@navi/guessed-back", "1.0.0"), b"x"))
+    await registry.upload(third)
+    await registry.withdraw(third.at, reason="bad", back_to=Coordinate("@navi/guessed-back", "1.0.0"))
+    assert document(verdaccio, "@navi/guessed-back")["dist-tags"]["latest"] == "1.0.0"
+
+
 async def test_a_withdrawal_is_complete_and_touches_nothing_else(registry, verdaccio, tmp_path):
     name = "@navi/complete"
     _, second, third = await released(registry, tmp_path, name, "1.0.0", "1.1.0", "1.2.0")

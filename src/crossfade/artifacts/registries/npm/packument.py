@@ -41,7 +41,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Packument:
-    """A package: its versions, and the version that each dist-tag leads to; `staged` is where `STAGE` does."""
+    """A package: its versions, and the version that each dist-tag leads to; `staged` is where `STAGE` does.
+
+    Registries show a `latest` that nobody has set, made of whatever was uploaded: it would move with every upload. So
+    as long as a version is staged, its `latest` counts as not set.
+    """
 
     name: str
     versions: Mapping[str, Version]
@@ -63,15 +67,25 @@ class Packument:
         return cls(name, versions, tags, staged)
 
     def tags_of(self, version: str) -> frozenset[str]:
-        """The dist-tags that lead to a version."""
+        """The dist-tags that lead to a version, set or not."""
         return frozenset(tag for tag, to in self.tags.items() if to == version)
+
+    @property
+    def set_tags(self) -> Mapping[str, str]:
+        """The dist-tags that were set.
+
+        >>> Packument("core", {}, {"latest": "1.1.0", "next": "1.1.0"}, staged="1.1.0").set_tags
+        {'next': '1.1.0'}
+        """
+        return {tag: to for tag, to in self.tags.items() if tag != "latest" or to != self.staged}
 
     def published(self, at: Coordinate) -> Published | None:
         """What is there of one version."""
         version = self.versions.get(at.version)
         if version is None:
             return None
-        return Published(at, {version.file: version.integrity}, self.tags_of(at.version), version.deprecated)
+        tags = frozenset(tag for tag, to in self.set_tags.items() if to == at.version)
+        return Published(at, {version.file: version.integrity}, tags, version.deprecated)
 
 
 def _strongest(integrity: str, shasum: str) -> str:

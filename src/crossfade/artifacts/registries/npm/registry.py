@@ -128,7 +128,7 @@ class NpmRegistry:
         for tag in tags:
             self._check_move(document, tag, at)
         for tag in tags:
-            if document.tags.get(tag) != at.version:
+            if document.set_tags.get(tag) != at.version:
                 await self._lead(tag, at)
         if document.staged is not None:
             # Only tidiness: a registry that does not let us leaves a name that nobody follows.
@@ -235,7 +235,7 @@ class NpmRegistry:
                 where=f"registries.{self._client.name}.tag",
                 next="choose a word, such as release-1",
             )
-        now = document.tags.get(tag)
+        now = document.set_tags.get(tag)
         there = document.versions.get(now) if now else None
         if now and there and there.deprecated is None and leads_back(tag, now, at.version):
             raise ConflictError(
