@@ -1,7 +1,9 @@
 """A world for CDNs: folders and buckets to publish to, a network that can be cut, and what browsers see."""
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -60,6 +62,14 @@ class Moto:
     def close(self):
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+@functools.cache
+def shared_moto(program):
+    """The one server of all tests of a run: starting it takes seconds."""
+    server = Moto(program)
+    atexit.register(server.close)
+    return server
 
 
 class Wire:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import obstore
 import pytest
-from cdn_world import NAMES, Moto, Wire, artifact, free_port, settings
+from cdn_world import NAMES, Wire, artifact, free_port, settings, shared_moto
 
 from crossfade.artifacts.cdn.opening import open_cdn, rules_of
 from crossfade.artifacts.cdn.serving import serve
@@ -70,12 +70,9 @@ class TestCdnFolder(OnCdn):
 
 @pytest.fixture(scope="module")
 def moto(require):
-    server = Moto(require("moto_server"))
-    try:
-        server.make_bucket("cdn-of-tests")
-        yield server
-    finally:
-        server.close()
+    server = shared_moto(require("moto_server"))
+    server.make_bucket("cdn-of-tests")
+    return server
 
 
 class TestCdnS3(OnCdn):

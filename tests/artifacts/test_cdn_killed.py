@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cdn_world import Moto
+from cdn_world import shared_moto
 
 PROGRAM = Path(__file__).with_name("cdn_killed.py")
 OLD, NEW = "1.0.0", "1.1.0"
@@ -16,14 +16,10 @@ OLD, NEW = "1.0.0", "1.1.0"
 def world(request, require, tmp_path_factory):
     top = tmp_path_factory.mktemp("killed")
     if request.param == "folder":
-        yield {"store": f"file://{top}/cdn", "more": {}, "builds": f"{top}/builds"}
-        return
-    server = Moto(require("moto_server"))
-    try:
-        server.make_bucket("cdn-of-the-killed")
-        yield {"store": "s3://cdn-of-the-killed", "more": {"endpoint": server.url}, "builds": f"{top}/builds"}
-    finally:
-        server.close()
+        return {"store": f"file://{top}/cdn", "more": {}, "builds": f"{top}/builds"}
+    server = shared_moto(require("moto_server"))
+    server.make_bucket("cdn-of-the-killed")
+    return {"store": "s3://cdn-of-the-killed", "more": {"endpoint": server.url}, "builds": f"{top}/builds"}
 
 
 async def told(story, world):

@@ -7,7 +7,7 @@ from pathlib import Path
 import obstore
 import orjson
 import pytest
-from cdn_world import NAMES, Moto, artifact, settings
+from cdn_world import NAMES, artifact, settings, shared_moto
 
 from crossfade.artifacts.cdn.manifest import in_order
 from crossfade.artifacts.cdn.opening import open_cdn
@@ -18,12 +18,9 @@ from crossfade.core.errors import BadInputError
 
 @pytest.fixture(scope="module")
 def moto(require):
-    server = Moto(require("moto_server"))
-    try:
-        server.make_bucket("cdn-pointers")
-        yield server
-    finally:
-        server.close()
+    server = shared_moto(require("moto_server"))
+    server.make_bucket("cdn-pointers")
+    return server
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 from aiohttp import web
-from cdn_world import NAMES, Moto, artifact, settings
+from cdn_world import NAMES, artifact, settings, shared_moto
 
 from crossfade.artifacts.cdn.caches import Moved
 from crossfade.artifacts.cdn.opening import open_cdn
@@ -101,32 +101,27 @@ def test_the_signature_of_the_documented_example():
 
 async def test_cloudfront_as_moto_has_it(require, tmp_path):
     """A server of somebody else reads the order, and keeps the invalidation."""
-    server = Moto(require("moto_server"))
-    try:
-        auth = {
-            "Authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/cloudfront/aws4_request, SignedHeaders=host, Signature=0"
-        }
-        origin = "<Id>o</Id><DomainName>files.s3.amazonaws.com</DomainName><S3OriginConfig><OriginAccessIdentity/></S3OriginConfig>"
-        config = (
-            '<DistributionConfig xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/"><CallerReference>r</CallerReference>'
-            f"<Origins><Quantity>1</Quantity><Items><Origin>{origin}</Origin></Items></Origins><DefaultCacheBehavior>"
-            "<TargetOriginId>o</TargetOriginId><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy></DefaultCacheBehavior>"
-            "<Comment>c</Comment><Enabled>true</Enabled></DistributionConfig>"
-        )
-        browser = httpx.AsyncClient()
-        made = await browser.post(f"{server.url}/2020-05-31/distribution", content=config, headers=auth)
-        distribution = re.search("<Id>([A-Z0-9]+)</Id>", made.text)[1]
-        purge = {"kind": "cloudfront", "target": distribution, "token": "$AWS", "endpoint": server.url}
-        words = settings(f"file://{tmp_path}", purge=[purge])
-        cdn = open_cdn("cdn", words, Path("/"), ENVIRON, by="ci")
-        await cdn.caches.purge(MOVED)
-        kept = (
-            await browser.get(f"{server.url}/2020-05-31/distribution/{distribution}/invalidation", headers=auth)
-        ).text
-        assert kept.count("<InvalidationSummary>") == 1
-        await cdn.aclose()
-    finally:
-        server.close()
+    server = shared_moto(require("moto_server"))
+    auth = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/cloudfront/aws4_request, SignedHeaders=host, Signature=0"
+    }
+    origin = "<Id>o</Id><DomainName>files.s3.amazonaws.com</DomainName><S3OriginConfig><OriginAccessIdentity/></S3OriginConfig>"
+    config = (
+        '<DistributionConfig xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/"><CallerReference>r</CallerReference>'
+        f"<Origins><Quantity>1</Quantity><Items><Origin>{origin}</Origin></Items></Origins><DefaultCacheBehavior>"
+        "<TargetOriginId>o</TargetOriginId><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy></DefaultCacheBehavior>"
+        "<Comment>c</Comment><Enabled>true</Enabled></DistributionConfig>"
+    )
+    browser = httpx.AsyncClient()
+    made = await browser.post(f"{server.url}/2020-05-31/distribution", content=config, headers=auth)
+    distribution = re.search("<Id>([A-Z0-9]+)</Id>", made.text)[1]
+    purge = {"kind": "cloudfront", "target": distribution, "token": "$AWS", "endpoint": server.url}
+    words = settings(f"file://{tmp_path}", purge=[purge])
+    cdn = open_cdn("cdn", words, Path("/"), ENVIRON, by="ci")
+    await cdn.caches.purge(MOVED)
+    kept = (await browser.get(f"{server.url}/2020-05-31/distribution/{distribution}/invalidation", headers=auth)).text
+    assert kept.count("<InvalidationSummary>") == 1
+    await cdn.aclose()
 
 
 async def test_cloud_cdn(opened, api):

@@ -148,7 +148,11 @@ class ObjectStoreOf:
     async def put(self, path: str, body: bytes, headers: Mapping[str, str], *, replaces: Stamp | None) -> bool:
         """Write where nothing is, or what was read is unchanged."""
         import obstore  # noqa: PLC0415 - takes a while, and only this needs it
-        from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415 - likewise
+        from obstore.exceptions import (  # noqa: PLC0415 - likewise
+            AlreadyExistsError,
+            BaseError,
+            PreconditionError,
+        )
 
         known: UpdateVersion = {}
         if replaces is not None and replaces.e_tag is not None:
@@ -167,7 +171,7 @@ class ObjectStoreOf:
                 )
             except (AlreadyExistsError, PreconditionError):
                 return False
-            except BaseException as error:
+            except BaseError as error:
                 # S3 answers 409 to two conditional writes at once: the other one may have won.
                 if "409 Conflict" in str(error):
                     return False
