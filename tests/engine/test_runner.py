@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -163,3 +164,21 @@ async def test_a_stopped_runner_may_be_started_again(store: Store, world: World,
     await runner.submit(want(store, "ro_1"))
     await finished(store)
     assert len(world.begun) == 1
+
+
+async def test_no_thread_outlives_a_runner_that_ends_while_actions_end(store: Store) -> None:
+    """A thread that is left behind waits for ever, and the process with it when it is to exit."""
+    for round_ in range(10):
+        world = World()
+        runner = DbosRunner(store, world.carry_out, worker="w1")
+        await runner.start()
+        await runner.submit(want(store, *(f"ro_{round_}_{each}" for each in range(12))))
+        async with asyncio.timeout(60):
+            while not world.begun:
+                await asyncio.sleep(0.001)
+        await runner.stop()
+        for action in store.wanted_actions():
+            store.finish_action(action.id, Outcome(ok=False))
+        async with asyncio.timeout(20):
+            while any(each.name.startswith("dbos-executor") for each in threading.enumerate()):
+                await asyncio.sleep(0.05)
