@@ -7,8 +7,14 @@ import pytest
 
 from crossfade.config.load import load
 from crossfade.core.errors import BadInputError
-from crossfade.versioning.projects import open_project, prepare_release
-from crossfade.versioning.writing import carry_out
+from crossfade.versioning.projects import (
+    enter_project_pre,
+    exit_project_pre,
+    open_project,
+    prepare_project_status,
+    prepare_release,
+)
+from crossfade.versioning.writing import Work, carry_out
 
 CONFIG = """\
 project: shop
@@ -132,3 +138,36 @@ def test_a_fault_in_any_file_leaves_everything_as_it_was(shop):
         prepare_release(open_project(load(root / "crossfade.yaml")))
     assert caught.value.where == "packages/web/src/map.ts:2"
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_pre_mode_goes_through_every_ecosystem_and_back(shop):
+    root = shop({"crossfade.yaml": CONFIG.replace(", needs: {engine: '>=0.3.0 <0.4.0'}", "")})
+    loaded = load(root / "crossfade.yaml")
+    with pytest.raises(
+        BadInputError, match=r"0\.3\.0-next\.0 has no counterpart|1\.0\.0-next\.0 has no counterpart"
+    ) as caught:
+        enter_project_pre(loaded, "next")
+    assert "such as rc" in caught.value.next
+    carry_out(root, Work(enter_project_pre(loaded, "rc").edits))
+    carry_out(root, prepare_release(open_project(loaded)).work)
+    seen = versions(root)
+    assert (seen["@shop/core"], seen["engine"], seen["api"]) == ("2.0.0-rc.0", "0.4.0-rc.0", "1.0.1-rc.0")
+    assert 'version = "0.4.0rc0"' in (root / "python/engine/pyproject.toml").read_text()
+    assert '"shop-engine~=0.4.0rc0"' in (root / "python/api/pyproject.toml").read_text()
+    assert (root / "python/api/api.py").read_text() == '__version__ = "1.0.1rc0"\n'
+    carry_out(root, Work(exit_project_pre(loaded).edits))
+    carry_out(root, prepare_release(open_project(load(root / "crossfade.yaml"))).work)
+    seen = versions(root)
+    assert (seen["@shop/core"], seen["engine"], seen["api"]) == ("2.0.0", "0.4.0", "1.0.1")
+    assert '"shop-engine~=0.4.0"' in (root / "python/api/pyproject.toml").read_text()
+
+
+def test_status_tells_what_changed_without_a_changeset(shop):
+    root = shop()
+    project = open_project(load(root / "crossfade.yaml"), since="HEAD")
+    assert prepare_project_status(project, since="HEAD").plan.releases == ()
+    (root / "gateway" / "main.go").write_text("package main\n")
+    subprocess.run(["git", "add", "-A"], cwd=root, check=True)
+    coverage = prepare_project_status(open_project(load(root / "crossfade.yaml"), since="HEAD"), since="HEAD")
+    assert (coverage.changed, coverage.missing, coverage.exit_code) == (("gateway",), True, 1)
+    assert prepare_project_status(open_project(load(root / "crossfade.yaml")), since="HEAD").missing is False

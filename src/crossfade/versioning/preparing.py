@@ -21,6 +21,7 @@ from crossfade.versioning.values import (
     Compatibility,
     Ecosystem,
     FileEdit,
+    Package,
     PreState,
     ReleasePlan,
     Rules,
@@ -30,7 +31,7 @@ from crossfade.versioning.workspace import Repository, read_repository, read_tex
 from crossfade.versioning.writing import Work
 
 
-class _Pre(NamedTuple):
+class PreFile(NamedTuple):
     """Pre mode, and the text that tells it."""
 
     state: PreState | None
@@ -51,7 +52,7 @@ class Opened:
     repository: Repository
     rules: Rules
     found: Found
-    before: _Pre
+    before: PreFile
     ecosystems: Mapping[str, Ecosystem]
     warnings: tuple[str, ...] = ()
     ignored_here: bool = False
@@ -104,7 +105,7 @@ def open_repository(
     read = read_rules(config, packages, compatibility, ecosystems=ecosystems)
     rules = with_ignored(read.rules, ignore, packages)
     rules = replace(rules, prerelease_template=template) if template is not None else rules
-    return Opened(repository, rules, found, _read_pre(root), ecosystems, read.warnings, bool(ignore))
+    return Opened(repository, rules, found, read_pre(root), ecosystems, read.warnings, bool(ignore))
 
 
 def prepare_version(opened: Opened, *, snapshot: Snapshot | None = None) -> Prepared:
@@ -146,7 +147,12 @@ def prepare_status(start: Path, *, compatibility: Compatibility = "changesets-3"
 
     With `since` only changesets that were added or changed since then count. Raises BadInputError as `version` does.
     """
-    opened, _ = _migrated(open_repository(start, compatibility=compatibility, since=since))
+    return status_of(open_repository(start, compatibility=compatibility, since=since), since=since)
+
+
+def status_of(opened: Opened, *, since: str | None = None) -> Coverage:
+    """The same for what has been read already."""
+    opened, _ = _migrated(opened)
     root, packages, rules = opened.repository.root, opened.repository.packages, opened.rules
     made = plan(packages, opened.found.changesets, opened.pre, rules, ecosystems=opened.ecosystems)
     return Coverage(made, changed_packages(root, packages, rules, since))
@@ -155,16 +161,25 @@ def prepare_status(start: Path, *, compatibility: Compatibility = "changesets-3"
 def enter_pre(start: Path, tag: str, *, compatibility: Compatibility = "changesets-3") -> Pending:
     """The edits that begin pre mode with this tag; BadInputError if it is on already."""
     repository = read_repository(start)
-    before = _read_pre(repository.root)
-    pre, moved = _in_new_shape(before, compatibility, repository.root)
-    text = pre_text(entered(pre, tag, repository.packages, compatibility))
-    return Pending(repository.root, combined(moved, [FileEdit(PRE_FILE, before.text, text)]))
+    return entering(repository.root, repository.packages, tag, compatibility)
 
 
 def exit_pre(start: Path, *, compatibility: Compatibility = "changesets-3") -> Pending:
     """The edits that end pre mode with the next `version`; BadInputError if it is not on."""
-    root = read_repository(start).root
-    before = _read_pre(root)
+    return leaving(read_repository(start).root, compatibility)
+
+
+def entering(root: Path, packages: Sequence[Package], tag: str, compatibility: Compatibility) -> Pending:
+    """The same as `enter_pre` for packages that have been read already."""
+    before = read_pre(root)
+    pre, moved = _in_new_shape(before, compatibility, root)
+    text = pre_text(entered(pre, tag, packages, compatibility))
+    return Pending(root, combined(moved, [FileEdit(PRE_FILE, before.text, text)]))
+
+
+def leaving(root: Path, compatibility: Compatibility) -> Pending:
+    """The same as `exit_pre` for a repository whose top is known."""
+    before = read_pre(root)
     pre, moved = _in_new_shape(before, compatibility, root)
     return Pending(root, combined(moved, [FileEdit(PRE_FILE, before.text, pre_text(left(pre)))]))
 
@@ -184,15 +199,16 @@ def combined(first: Sequence[FileEdit], then: Sequence[FileEdit]) -> tuple[FileE
     return tuple(edit for edit in found.values() if edit.old != edit.new)
 
 
-def _read_pre(root: Path) -> _Pre:
+def read_pre(root: Path) -> PreFile:
+    """Pre mode at the top of a repository; BadInputError if it has no changesets folder."""
     if not (root / FOLDER).is_dir():
         raise no_folder(root)
     text = read_text(root, PRE_FILE)
-    return _Pre(parse_pre(text) if text is not None else None, text)
+    return PreFile(parse_pre(text) if text is not None else None, text)
 
 
 def _in_new_shape(
-    before: _Pre, compatibility: Compatibility, root: Path
+    before: PreFile, compatibility: Compatibility, root: Path
 ) -> tuple[PreState | None, tuple[FileEdit, ...]]:
     """Pre mode of changesets 2 in the shape of 3: the changesets that it has used move below `pre`."""
     pre = before.state
@@ -220,7 +236,7 @@ def _migrated(opened: Opened) -> tuple[Opened, tuple[FileEdit, ...]]:
         changesets.append(kept)
     changesets.sort(key=lambda each: each.id.startswith("pre/"))
     text = pre_text(pre) if pre is not None else None
-    return replace(opened, before=_Pre(pre, text), found=Found(tuple(changesets), texts)), moved
+    return replace(opened, before=PreFile(pre, text), found=Found(tuple(changesets), texts)), moved
 
 
 def _refuse_left_behind(opened: Opened) -> None:

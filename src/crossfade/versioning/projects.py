@@ -13,9 +13,20 @@ from crossfade.config.load import LoadedProject
 from crossfade.versioning.changeset_files import Found, read_changesets
 from crossfade.versioning.changesets_config import with_ignored
 from crossfade.versioning.component_edits import component_edits, map_edits
+from crossfade.versioning.coverage import Coverage, changed_changesets
 from crossfade.versioning.graph import Graph, read_graph
 from crossfade.versioning.lock_files.locks import lock_edits, read_locks
-from crossfade.versioning.preparing import Opened, Prepared, _read_pre, prepare_version
+from crossfade.versioning.preparing import (
+    Opened,
+    Pending,
+    Prepared,
+    entering,
+    leaving,
+    prepare_version,
+    read_pre,
+    status_of,
+)
+from crossfade.versioning.pyproject import write_version
 from crossfade.versioning.values import Snapshot
 from crossfade.versioning.workspace import read_text
 
@@ -30,10 +41,13 @@ class OpenedProject:
     """The same as the planner takes it; changesets have the names of the graph."""
 
 
-def open_project(loaded: LoadedProject, *, ignore: Sequence[str] = (), template: str | None = None) -> OpenedProject:
+def open_project(
+    loaded: LoadedProject, *, ignore: Sequence[str] = (), template: str | None = None, since: str | None = None
+) -> OpenedProject:
     """Read everything that a plan is made from; BadInputError with file and line for what cannot be used.
 
-    `ignore` (names of components or packages) and `template` (of a snapshot's suffix) hold for this run.
+    `ignore` (names of components or packages) and `template` (of a snapshot's suffix) hold for this run; with `since`
+    only changesets count that were added or changed since HEAD left that commit.
     """
     graph = read_graph(loaded)
     root = graph.repository.root
@@ -42,8 +56,11 @@ def open_project(loaded: LoadedProject, *, ignore: Sequence[str] = (), template:
         rules = replace(rules, prerelease_template=template)
     graph = replace(graph, rules=rules)
     found = read_changesets(root)
+    if since is not None:
+        paths = frozenset(changed_changesets(root, since))
+        found = Found(tuple(each for each in found.changesets if each.path in paths), found.texts)
     found = Found(graph.resolved(found.changesets), found.texts)
-    opened = Opened(graph.repository, rules, found, _read_pre(root), graph.ecosystems, graph.warnings, bool(ignore))
+    opened = Opened(graph.repository, rules, found, read_pre(root), graph.ecosystems, graph.warnings, bool(ignore))
     return OpenedProject(loaded, graph, opened)
 
 
@@ -62,3 +79,22 @@ def prepare_release(project: OpenedProject, *, snapshot: Snapshot | None = None)
     work = prepared.work
     paths = (*work.paths, *(each.path for each in further)) if work.message is not None else work.paths
     return replace(prepared, work=replace(work, edits=(*work.edits, *further), paths=paths))
+
+
+def prepare_project_status(project: OpenedProject, *, since: str | None = None) -> Coverage:
+    """What is about to be released, and which packages changed since HEAD left `since` (or the base branch)."""
+    return status_of(project.opened, since=since)
+
+
+def enter_project_pre(loaded: LoadedProject, tag: str) -> Pending:
+    """The edits that begin pre mode; BadInputError if it is on already, or for a tag that a component cannot have."""
+    graph = read_graph(loaded)
+    for each in graph.packages:
+        if each.ecosystem in {"python", "python-dynamic"}:
+            write_version(f"{each.version.split('-')[0]}-{tag}.0", each.manifest)
+    return entering(graph.repository.root, graph.packages, tag, loaded.project.versioning.compatibility)
+
+
+def exit_project_pre(loaded: LoadedProject) -> Pending:
+    """The edits that end pre mode with the next release; BadInputError if it is not on."""
+    return leaving(loaded.path.resolve().parent, loaded.project.versioning.compatibility)
