@@ -174,11 +174,11 @@ async def test_no_thread_outlives_a_runner_that_ends_while_actions_end(store: St
         await runner.start()
         await runner.submit(want(store, *(f"ro_{round_}_{each}" for each in range(12))))
         async with asyncio.timeout(60):
-            while not world.begun:
+            while not world.begun:  # noqa: ASYNC110 - told by another thread
                 await asyncio.sleep(0.001)
         await runner.stop()
         for action in store.wanted_actions():
             store.finish_action(action.id, Outcome(ok=False))
         async with asyncio.timeout(20):
-            while any(each.name.startswith("dbos-executor") for each in threading.enumerate()):
+            while any(each.name.startswith("dbos-executor") for each in threading.enumerate()):  # noqa: ASYNC110 - a thread tells nobody of its end
                 await asyncio.sleep(0.05)
