@@ -217,15 +217,72 @@ async def test_a_blob_that_the_registry_lost_is_brought_back(server, connect, tm
     await registry.verify(it)
 
 
-async def test_a_manifest_that_was_changed_on_disk_is_seen(server, connect, tmp_path):
-    it = large(tmp_path / "image", "changed", size=100)
+async def test_a_manifest_that_was_changed_on_disk_is_seen_and_not_handed_on(server, connect, tmp_path):
     registry = connect(server.url)
+    it = large(tmp_path / "image", "changed", size=100)
     await registry.upload(it)
     digest = (await registry.find([it.at]))[it.at].integrity["manifest"]
     path = server.blob(digest)
-    path.write_bytes(path.read_bytes().replace(b"sha256:", b"sha256: ", 1).replace(b'": ', b'":', 1))
-    with pytest.raises(CrossfadeError):
-        await connect(server.url).verify(it)
+    path.write_bytes(path.read_bytes().replace(b'": ', b'":', 1))
+    for order in (registry.verify(it), registry.tag(it.at, ["latest"])):
+        with pytest.raises(ConflictError) as caught:
+            await order
+        assert caught.value.code == "oci.damaged"
+    assert (await registry.find([it.at]))[it.at].tags == {"v1.0.0"}
+
+
+class Stopped(BaseException):
+    """The process ends here."""
+
+
+class StoppingClient(RegistryClient):
+    """Ends at request number `last`, just before it or just after it."""
+
+    last, after, number, put = None, False, 0, 0
+
+    async def request(self, method, path, **more):
+        self.number += 1
+        ends = self.number == self.last
+        if ends and not self.after:
+            raise Stopped
+        answer = await super().request(method, path, **more)
+        self.put += method == "PUT" and "/manifests/v" in path
+        if ends:
+            raise Stopped
+        return answer
+
+
+async def test_a_publication_that_ends_at_any_request_is_resumed(server, tmp_path):
+    """Nothing is there of a version before all of it is, and the next Crossfade brings the rest."""
+    platforms = Layout(tmp_path / "image")
+    each = [platforms.manifest(b"x" * 3000, platform=platform) for platform in PLATFORMS]
+    place = platforms.close(platforms.index(each))
+
+    def artifact(name):
+        return Artifact(name, Coordinate(name, "1.0.0"), (place,), tmp_path)
+
+    async with StoppingClient("images", server.url, manners=QUICK) as client:
+
+        def begun_anew():
+            return OciRegistry(client, version_tag=lambda at: f"v{at.version}", immutable=STAYS, chunk=6000)
+
+        async def publish(it, last=None, *, after=False):
+            client.last, client.after, client.number, client.put = last, after, 0, 0
+            registry = begun_anew()
+            await registry.upload(it)
+            await registry.tag(it.at, ["latest"])
+
+        await publish(artifact("ends-never"))
+        assert client.put == 1
+        for last in range(1, client.number + 1):
+            it = artifact(f"ends-{last}")
+            with pytest.raises(Stopped):
+                await publish(it, last, after=last % 2 == 0)
+            client.last = None
+            if await begun_anew().find([it.at]):
+                await begun_anew().verify(it)
+            await publish(it)
+            assert (await begun_anew().verify(it)).tags == {"v1.0.0", "latest"}
 
 
 async def test_a_tag_that_must_not_move_stops_all_of_them(server, connect, tmp_path):
@@ -359,14 +416,15 @@ async def test_credentials_come_from_the_variables_that_the_file_names(require, 
     it = image_artifact(tmp_path / "image", "core", "1.0.0")
 
     def opened(environ):
-        return OciRegistry.of("images", settings, environ, version_tag=lambda at: at.version, immutable=STAYS)
+        return OciRegistry.of("images", settings, environ, schemes=["main-{sha}"])
 
     try:
         registry = opened({"IMAGES_USER": USER, "IMAGES_PASSWORD": PASSWORD})
         await registry.upload(it)
-        assert (await registry.verify(it)).tags == {"1.0.0"}
+        await registry.tag(it.at, ["main-5114f85", "1.0"])
+        assert (await registry.verify(it)).tags == {"v1.0.0", "1.0"}, "what a commit alone names is not asked for"
         await registry.aclose()
-        assert (server.store / "docker/registry/v2/repositories/acme/core/_manifests/tags/1.0.0").is_dir()
+        assert (server.store / "docker/registry/v2/repositories/acme/core/_manifests/tags/v1.0.0").is_dir()
         stranger = opened({"IMAGES_USER": USER, "IMAGES_PASSWORD": "a-wrong-one"})
         with pytest.raises(RefusedError) as caught:
             await stranger.find([it.at])
@@ -378,7 +436,7 @@ async def test_credentials_come_from_the_variables_that_the_file_names(require, 
         assert "IMAGES_PASSWORD" in missing.value.what
         without = settings.model_copy(update={"username": None})
         with pytest.raises(BadInputError) as nobody:
-            OciRegistry.of("images", without, {"IMAGES_PASSWORD": "x"}, version_tag=str, immutable=STAYS)
+            OciRegistry.of("images", without, {"IMAGES_PASSWORD": "x"})
         assert nobody.value.code == "oci.no-user"
     finally:
         server.kill()

@@ -86,6 +86,39 @@ async def test_what_a_crash_left_out_is_uploaded_and_nothing_else(server, connec
     assert set((await connect(server).verify(it)).integrity) == {wheel.name, sdist.name}
 
 
+class Stopped(BaseException):
+    """The process ends here."""
+
+
+class StoppingClient(RegistryClient):
+    """Ends at request number `last`, just before it or just after it."""
+
+    last, after, posted = 0, False, 0
+
+    async def request(self, method, path, **more):
+        self.last -= 1
+        if self.last == 0 and not self.after:
+            raise Stopped
+        answer = await super().request(method, path, **more)
+        self.posted += method == "POST"
+        if self.last == 0:
+            raise Stopped
+        return answer
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("last", [1, 2, 3])
+async def test_an_upload_that_ends_at_any_request_is_resumed(server, connect, tmp_path, last, after):
+    it = python_artifact(tmp_path, f"ends-{last}-{after}".lower(), "1.0")
+    async with StoppingClient("index", server.url, manners=QUICK) as client:
+        client.last, client.after = last, after
+        with pytest.raises(Stopped):
+            await PypiRegistry(client, server.upload).upload(it)
+        await PypiRegistry(client, server.upload).upload(it)
+        assert client.posted == 2, "nothing was sent twice"
+    await connect(server).verify(it)
+
+
 async def test_one_differing_file_stops_the_upload_before_its_first_byte(server, connect, tmp_path):
     first = python_artifact(tmp_path / "a", "differs", "1.0")
     await connect(server).upload(Artifact("differs", first.at, first.files[1:], first.root))

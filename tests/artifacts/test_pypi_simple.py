@@ -18,6 +18,7 @@ def test_html_with_everything_in_it():
       navi_core-1.0-py3-none-any.whl</a><br>
     <a href="/packages/navi-core-1.0.tar.gz#md5=00" data-yanked="loses &quot;carts&quot;">navi-core-1.0.tar.gz</a>
     <A HREF="https://files.test/navi_core-1.1%2Blocal-py3-none-any.whl" DATA-YANKED>x</A>
+    <a href="http://[bad">bad</a> <a>nothing</a> <a href>nothing</a>
     <a name="top">no link</a>
     </body></html>"""
     assert read_page("text/html; charset=utf-8", page, AT) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from crossfade.artifacts.port import Coordinate
 from crossfade.config.placeholders import PlaceholderError, fill, names
 from crossfade.core.errors import BadInputError
 
@@ -55,6 +56,26 @@ def checked_tag(tag: str) -> str:
             next="write + of build metadata as _, and correct the tags of the registry",
         )
     return tag
+
+
+def version_tags(tags: Sequence[str], prerelease_tags: Sequence[str]) -> Callable[[Coordinate], str]:
+    """Tells the tag that is a version: the first scheme that is made of the whole version alone, else `v{version}`.
+
+    >>> of = version_tags(["{version}-{sha}", "{version}"], ["pre-{version}"])
+    >>> of(Coordinate("core", "1.0.0+7")), of(Coordinate("core", "1.1.0-rc.1"))
+    ('1.0.0_7', 'pre-1.1.0-rc.1')
+    """
+    release, prerelease = _version_alone(tags), _version_alone(prerelease_tags)
+
+    def tag(at: Coordinate) -> str:
+        core, _, build = at.version.partition("+")
+        return fill(prerelease if "-" in core else release, {"version": f"{core}_{build}" if build else core})
+
+    return tag
+
+
+def _version_alone(schemes: Sequence[str]) -> str:
+    return next((scheme for scheme in schemes if names(scheme) == ("version",)), "v{version}")
 
 
 def never_moved(schemes: Sequence[str]) -> Callable[[str], bool]:

@@ -21,7 +21,7 @@ from crossfade.artifacts.port import (
 )
 from crossfade.artifacts.registries.oci.layout import HOW, Extent, Image, Manifest, read_layout
 from crossfade.artifacts.registries.oci.manifest import Descriptor
-from crossfade.artifacts.registries.oci.names import checked_tag, repository_of
+from crossfade.artifacts.registries.oci.names import checked_tag, never_moved, repository_of, version_tags
 from crossfade.artifacts.registries.oci.repository import CHUNK, Repository
 from crossfade.artifacts.registries.oci.session import Session
 from crossfade.core.errors import BadInputError
@@ -64,13 +64,19 @@ class OciRegistry:
         settings: Settings,
         environ: Mapping[str, str],
         *,
-        version_tag: Callable[[Coordinate], str],
-        immutable: Callable[[str], bool],
+        schemes: Sequence[str] = (),
     ) -> Self:
-        """The registry `name` of the file; secrets are taken from `environ` (BadInputError names one that is missing)."""
+        """The registry `name` of the file; secrets are taken from `environ` (BadInputError names one that is missing).
+
+        `schemes` are further schemes of tags that are in use, such as the `image_tags` of environments.
+        """
         login = _login(name, settings, environ)
-        client = RegistryClient(name, settings.url, login=login, manners=Manners.of(settings))
-        return cls(client, version_tag=version_tag, immutable=immutable, repository=settings.repository)
+        return cls(
+            RegistryClient(name, settings.url, login=login, manners=Manners.of(settings)),
+            version_tag=version_tags(settings.tags, settings.prerelease_tags),
+            immutable=never_moved((*settings.tags, *settings.prerelease_tags, *schemes)),
+            repository=settings.repository,
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -124,10 +130,13 @@ class OciRegistry:
 
         async def compare(blob: Descriptor) -> None:
             async with places:
-                self._proved(artifact.at, blob.digest, await here.read_blob(blob))
+                found = await here.read_blob(blob)
+            if found != blob.digest:
+                raise here.damaged(blob.digest, found)
 
         for manifest in image.manifests:
-            await self._compare(artifact.at, here, manifest)
+            if await here.manifest(manifest.at.digest) is None:
+                raise self._missing(artifact.at, f"its manifest {manifest.at.digest} is not there")
         await together(*(compare(blob) for blob in image.blobs))
         digest = image.root.at.digest
         leading = await self._leading({artifact.at: digest})
@@ -215,12 +224,6 @@ class OciRegistry:
                 leading[digest].add(tag)
         return {digest: frozenset(each) for digest, each in leading.items()}
 
-    async def _compare(self, at: Coordinate, here: Repository, ours: Manifest) -> None:
-        theirs = await here.manifest(ours.at.digest)
-        if theirs is None:
-            raise self._missing(at, f"its manifest {ours.at.digest} is not there")
-        self._proved(at, ours.at.digest, theirs.at.digest)
-
     def _same(self, at: Coordinate, image: Image, digest: str | None) -> bool:
         """Whether the version is there; ConflictError when its tag leads to another image."""
         if digest not in (None, image.root.at.digest):
@@ -231,15 +234,6 @@ class OciRegistry:
                 next="publish the changed image under a new version",
             )
         return digest is not None
-
-    def _proved(self, at: Coordinate, wanted: str, found: str) -> None:
-        if found != wanted:
-            raise ConflictError(
-                "oci.damaged",
-                f"the registry serves other bytes for a part of {at}: {found} in the place of {wanted}",
-                where=f"{self._client.where}, repository {self._at(at).name}",
-                next="the registry's storage is damaged or was changed: do not deploy from it, and tell who runs it",
-            )
 
     def _missing(self, at: Coordinate, why: str = "its tag leads nowhere") -> MissingError:
         return MissingError(

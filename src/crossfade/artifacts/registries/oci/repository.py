@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
 from crossfade.artifacts.answers import Answer, FileBody
-from crossfade.artifacts.port import MissingError
+from crossfade.artifacts.port import ConflictError, MissingError
 from crossfade.artifacts.registries.oci.layout import Extent, Manifest
 from crossfade.artifacts.registries.oci.manifest import ACCEPT, Descriptor, digest_of, is_digest, media_type
 from crossfade.artifacts.registries.oci.session import Session
@@ -55,13 +55,19 @@ class Repository:
         return None if found is None else found.at.digest
 
     async def manifest(self, reference: str) -> Manifest | None:
-        """A manifest byte for byte, under the digest that these bytes have."""
+        """A manifest byte for byte, under the digest that these bytes have.
+
+        ConflictError `oci.damaged` when the registry calls them by another digest: nothing may be made of them.
+        """
         answer = await self._ask("GET", f"manifests/{reference}", headers={"accept": ACCEPT})
         if answer.missing:
             return None
         kind = media_type(answer.body, answer.headers.get("content-type", "").partition(";")[0].strip())
-        like = reference if is_digest(reference) else "sha256:"
-        return Manifest(Descriptor(kind, digest_of(answer.body, like), len(answer.body)), answer.body)
+        told = reference if is_digest(reference) else answer.headers.get("docker-content-digest", "")
+        digest = digest_of(answer.body, told if is_digest(told) else "sha256:")
+        if is_digest(told) and told != digest:
+            raise self.damaged(told, digest)
+        return Manifest(Descriptor(kind, digest, len(answer.body)), answer.body)
 
     async def put(self, reference: str, manifest: Manifest) -> None:
         """Let `reference`, a tag or the manifest's own digest, lead to a manifest."""
@@ -217,6 +223,15 @@ class Repository:
 
     async def _ask(self, method: str, address: str, **more: Any) -> Answer:
         return await self._session.request(method, address, repository=self.name, **more)
+
+    def damaged(self, wanted: str, found: str) -> ConflictError:
+        """The error for bytes that are not those which the registry calls by the digest `wanted`."""
+        return ConflictError(
+            "oci.damaged",
+            f"the registry serves other bytes than it says: {found} in the place of {wanted}",
+            where=self._where,
+            next="the registry's storage is damaged or was changed: do not deploy from it, and tell who runs it",
+        )
 
     def _location(self, answer: Answer) -> str:
         location = answer.headers.get("location", "")

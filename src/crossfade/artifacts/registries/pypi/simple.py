@@ -135,13 +135,14 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = dict(attrs)
-        href = said.get("href")
-        if not href:
-            return
+        try:
+            href = urljoin(self._at, said.get("href") or "#")
+        except ValueError:
+            return  # no address, whatever it is
         if tag == "base":
-            self._at = urljoin(self._at, href)
-        if tag == "a":
-            url, fragment = urldefrag(urljoin(self._at, href))
+            self._at = href
+        if tag == "a" and said.get("href"):
+            url, fragment = urldefrag(href)
             filename = unquote(urlsplit(url).path.rpartition("/")[2])
             algorithm, _, digest = fragment.partition("=")
             yanked = (said["data-yanked"] or NO_REASON) if "data-yanked" in said else None
