@@ -172,6 +172,15 @@ def test_a_snapshot_is_pinned_in_every_ecosystem(shop):
         every_edit(graph, found)
 
 
+@pytest.mark.parametrize("config", [None, "{}"])
+def test_a_package_json_that_only_holds_tools_is_no_package(shop, config):
+    tools = '{"private": true, "devDependencies": {"@shop/core": "^2.0.0"}}'
+    graph = shop({**READY, "package.json": tools, ".changeset/config.json": config})
+    assert len(graph.packages) == 6
+    assert graph.repository.top.dependencies == (Dependency("@shop/core", "^2.0.0", "devDependencies"),)
+    assert graph.repository.tool == "crossfade"
+
+
 def test_either_name_leads_to_a_component(shop):
     graph = shop(READY)
     assert graph.named("client-js", "x") == graph.named("shop-client", "x") == "shop-client"

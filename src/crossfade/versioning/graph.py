@@ -19,12 +19,14 @@ from crossfade.core.errors import BadInputError
 from crossfade.versioning.changesets_config import CONFIG_FILE, read_rules
 from crossfade.versioning.components import Member, python_names, read_component
 from crossfade.versioning.ledger import LEDGER, read_ledger
-from crossfade.versioning.package_json import Npm
+from crossfade.versioning.package_json import Npm, package_of, read_json
 from crossfade.versioning.pyproject import Python, canonical
 from crossfade.versioning.values import Change, Changeset, Dependency, Ecosystem, Package, Rules
 from crossfade.versioning.version_files import InLedger, VersionFile
 from crossfade.versioning.workspace import MANIFEST, Repository, read_repository, read_text
 
+_LISTS = ("pnpm-workspace.yaml", "lerna.json")
+"""Files that list packages at the top, beside package.json."""
 _PYTHON = {"python", "python-dynamic"}
 
 
@@ -229,13 +231,19 @@ class _Reading:
         return self._document
 
     def _workspace(self) -> Repository:
-        """The workspace at the top; an empty one where there is none, or crossfade.yaml stands somewhere inside one."""
-        if any((self.root / each).exists() for each in (MANIFEST, "pnpm-workspace.yaml", "lerna.json")):
-            found = read_repository(self.root)
-            if found.root == self.root:
-                single = {component.source.path for component in self.project.components.values() if component.source}
-                return found if found.tool != "root" or single == {"."} else replace(found, tool="crossfade")
-        return Repository(self.root, "crossfade", (), None, {})
+        """The workspace at the top; one without packages where there is none, or only crossfade.yaml names any."""
+        text = self.read(MANIFEST)
+        top = package_of(read_json(text, MANIFEST), ".", MANIFEST, needs_name=False) if text is not None else None
+        alone = {each.source.path for each in self.project.components.values() if each.source} == {"."}
+        here = Repository(self.root, "root" if alone else "crossfade", (), top, {})
+        # A package.json that only holds tools, beside Python for one, has no name, and is no package.
+        lists = (top is not None and top.name) or any((self.root / each).exists() for each in _LISTS)
+        if self.config is None or not lists:
+            return here
+        found = read_repository(self.root)
+        if found.root != self.root:
+            return here
+        return found if found.tool != "root" or alone else replace(found, tool="crossfade")
 
     def _place(self, package: Package) -> str:
         return str(self.root) if package.folder == "." else f"{self.root}/{package.folder}"
