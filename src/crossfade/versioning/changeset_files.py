@@ -12,6 +12,7 @@ from crossfade.core.errors import BadInputError
 from crossfade.versioning.ranges import SPACES, TRIMMED
 from crossfade.versioning.values import BUMPS, Bump, Change, Changeset
 from crossfade.versioning.words import ADJECTIVES, NOUNS, VERBS
+from crossfade.versioning.workspace import read_text
 
 FOLDER = ".changeset"
 _S = f"[{SPACES}]"
@@ -37,14 +38,9 @@ def read_changesets(root: Path, paths: Iterable[str] | None = None) -> Found:
     """
     changesets, texts = [], {}
     for path in changeset_paths(root) if paths is None else paths:
-        try:
-            text = (root / path).read_bytes().decode()
-        except OSError as error:
-            raise BadInputError(
-                "versions.unreadable", f"it cannot be read: {error.strerror}", where=path, next="is it a file?"
-            ) from None
-        except UnicodeDecodeError:
-            raise BadInputError("versions.unreadable", "it is not UTF-8", where=path, next="save it as UTF-8") from None
+        text = read_text(root, path) or ""
+        if not text.isascii() and any("\udc80" <= sign <= "\udcff" for sign in text):
+            raise BadInputError("versions.unreadable", "it is not UTF-8", where=path, next="save it as UTF-8")
         texts[path] = text
         changesets.append(parse_changeset(text, path))
     return Found(tuple(changesets), texts)

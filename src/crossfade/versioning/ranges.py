@@ -35,16 +35,17 @@ _PARTIAL = rf"[v= ]*{_PART}(?:\.{_PART}(?:\.{_PART}{_PRERELEASE}?{_BUILD}?)?)?"
 _BARE_PARTIAL = re.sub(r"\((?!\?)", "(?:", _PARTIAL)
 
 _SPACE_RUN = re.compile(f"[{SPACES}]+")
-_BUILDS = re.compile(_BUILD)
-_HYPHEN = re.compile(rf" ?({_PARTIAL}) - ({_PARTIAL}) ?")
-_AFTER_OPERATOR = re.compile(rf"( ?)((?:<|>)?=?) ?({_LOOSE_FULL}|{_BARE_PARTIAL})")
-_AFTER_TILDE = re.compile(r"( ?)~>? ")
-_AFTER_CARET = re.compile(r"( ?)\^ ")
-_CARET = re.compile(rf"\^{_PARTIAL}")
-_TILDE = re.compile(rf"~>?{_PARTIAL}")
-_X_RANGE = re.compile(rf"((?:<|>)?=?) ?{_PARTIAL}")
-_STAR = re.compile(r"[<>]?=? ?\*")
-_COMPARATOR = re.compile(rf"((?:<|>)?=?) ?(v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}{_PRERELEASE}?)")
+# Kept as texts: `re` compiles and remembers those that a range really needs, and few do.
+_BUILDS = _BUILD
+_HYPHEN = rf" ?({_PARTIAL}) - ({_PARTIAL}) ?"
+_AFTER_OPERATOR = rf"( ?)((?:<|>)?=?) ?({_LOOSE_FULL}|{_BARE_PARTIAL})"
+_AFTER_TILDE = r"( ?)~>? "
+_AFTER_CARET = r"( ?)\^ "
+_CARET = rf"\^{_PARTIAL}"
+_TILDE = rf"~>?{_PARTIAL}"
+_X_RANGE = rf"((?:<|>)?=?) ?{_PARTIAL}"
+_STAR = r"[<>]?=? ?\*"
+_COMPARATOR = rf"((?:<|>)?=?) ?(v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}{_PRERELEASE}?)"
 _COMMON = re.compile(r"([\^~]?)(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})")
 
 Key = tuple[int, int, int, bool, tuple[tuple[int, int, str], ...]]
@@ -86,7 +87,15 @@ class Range(NamedTuple):
 
     def holds(self, version: Version) -> bool:
         """Whether the version lies in the range; a prerelease only beside one of the same three numbers."""
-        return any(_all_hold(comparators, version) for comparators in self.alternatives)
+        alternatives = self.alternatives
+        if len(alternatives) == 1:  # nearly always
+            return _all_hold(alternatives[0], version)
+        return any(_all_hold(comparators, version) for comparators in alternatives)
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether every release lies in the range, as in `*`."""
+        return self.alternatives[0][0].version is None
 
 
 @lru_cache(_CACHED)
@@ -136,6 +145,7 @@ def satisfies(version: str, range: str) -> bool:
     return seen is not None and known is not None and known.holds(seen)
 
 
+@lru_cache(_CACHED)
 def incremented(version: str, bump: Bump) -> str | None:
     """The next version; a prerelease that already stands for it becomes the release. None if it is no version.
 
@@ -158,7 +168,7 @@ def raised(range: str, version: str, bump: Bump, *, keep_bounds: bool = True) ->
     ('^2.0.0', '>=2.0.0 <3.0.0', '2.0.0')
     """
     known = npm_range(range)
-    if known is not None and not str(known) and not _is_prerelease(version):
+    if known is not None and known.holds_all and not _is_prerelease(version):
         return range
     if keep_bounds and known is not None and len(known.alternatives) == 1 and ">" in range and "<" in range:
         bounded = _with_bounds(known.alternatives[0], version, bump)
@@ -185,8 +195,9 @@ def _with_bounds(comparators: tuple[Comparator, ...], version: str, bump: Bump) 
 
 
 def _all_hold(comparators: tuple[Comparator, ...], version: Version) -> bool:
+    key = version.key
     for sign, bound in comparators:
-        if bound is not None and not _COMPARES[sign](version.key, bound.key):
+        if bound is not None and not _COMPARES[sign](key, bound.key):
             return False
     if not version.exact.prerelease:
         return True
@@ -212,12 +223,12 @@ def _common(match: re.Match[str]) -> tuple[Comparator, ...]:
 
 
 def _comparators(text: str) -> tuple[Comparator, ...] | None:
-    text = _BUILDS.sub("", text)
-    hyphen = _HYPHEN.fullmatch(text)
+    text = re.sub(_BUILDS, "", text)
+    hyphen = re.fullmatch(_HYPHEN, text)
     if hyphen is not None:
         text = _from_hyphen(hyphen)
-    text = _AFTER_OPERATOR.sub(r"\1\2\3", text)
-    text = _AFTER_CARET.sub(r"\1^", _AFTER_TILDE.sub(r"\1~", text))
+    text = re.sub(_AFTER_OPERATOR, r"\1\2\3", text)
+    text = re.sub(_AFTER_CARET, r"\1^", re.sub(_AFTER_TILDE, r"\1~", text))
     plain = " ".join(_plain(word) for word in text.split(" ")).split(" ")
     found: dict[str, Comparator] = {}
     for word in plain:
@@ -235,7 +246,7 @@ def _comparators(text: str) -> tuple[Comparator, ...] | None:
 def _comparator(word: str) -> Comparator | None:
     if not word:
         return Comparator("", None)
-    match = _COMPARATOR.fullmatch(word)
+    match = re.fullmatch(_COMPARATOR, word)
     version = npm_version(match[2]) if match else None
     if match is None or version is None:
         return None
@@ -258,13 +269,13 @@ def _plain(word: str) -> str:
     word = _each(word, _CARET, _from_caret)
     word = _each(word, _TILDE, _from_tilde)
     word = _each(word, _X_RANGE, _from_x_range)
-    return _STAR.sub("", word.strip(" "), count=1)
+    return re.sub(_STAR, "", word.strip(" "), count=1)
 
 
-def _each(text: str, pattern: re.Pattern[str], rewrite: Callable[[re.Match[str]], str]) -> str:
+def _each(text: str, pattern: str, rewrite: Callable[[re.Match[str]], str]) -> str:
     words = []
     for word in text.strip(" ").split(" "):
-        match = pattern.fullmatch(word)
+        match = re.fullmatch(pattern, word)
         words.append(word if match is None else rewrite(match))
     return " ".join(words)
 
