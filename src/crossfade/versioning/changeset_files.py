@@ -152,7 +152,7 @@ def _any_yaml(front: str, path: str, first: int) -> tuple[Change, ...]:
         raise BadInputError(
             "versions.bad-changeset",
             "the front matter does not map packages to bumps",
-            where=f"{path}:{first}",
+            where=f"{path}:{first + front.lstrip(' ').startswith(chr(10))}",
             next=_EXAMPLE,
         )
     changes = []
