@@ -25,7 +25,7 @@ NEEDS = {
 def navi(version):
     project = load(ROOT / "examples" / "navi" / "crossfade.yaml").project
     here = [
-        Versioned(name, f"@awell-health/{name}", parse_version(version), version, f"packages/{name}") for name in CHAIN
+        Versioned(name, f"@awell-health/{name}", parse_version(version), version, f"packages/{name}", name) for name in CHAIN
     ]
     return {each.component: each for each in targets(project, here, NEEDS, HERE)}
 
@@ -78,9 +78,9 @@ registries:
 
 def test_what_is_told_about_comes_before_what_tells_it():
     here = [
-        Versioned("api", "shop_api", parse_version("1.0.0-rc.1"), "1.0.0rc1", "api"),
-        Versioned("hidden", "hidden", parse_version("1.0.0"), "1.0.0", "hidden"),
-        Versioned("web", "web", parse_version("1.0.0"), "1.0.0", "web"),
+        Versioned("api", "shop_api", parse_version("1.0.0-rc.1"), "1.0.0rc1", "api", "api"),
+        Versioned("hidden", "hidden", parse_version("1.0.0"), "1.0.0", "hidden", "hidden"),
+        Versioned("web", "web", parse_version("1.0.0"), "1.0.0", "web", "web"),
     ]
     found = targets(project(EVERYWHERE), here, {"hidden": ["api"], "web": ["hidden"]}, HERE)
     assert [each.registry for each in found] == ["images", "cdn", "index", "npm", "npm"]
@@ -91,7 +91,7 @@ def test_what_is_told_about_comes_before_what_tells_it():
 
 
 def test_an_environment_has_tags_of_its_own():
-    here = [Versioned("api", "api", parse_version("1.1.0"), "1.1.0", "api")]
+    here = [Versioned("api", "api", parse_version("1.1.0"), "1.1.0", "api", "api")]
     origin = Origin("a1b2c3d", "develop", ("develop-{sha}", "dev"))
     found = targets(project(EVERYWHERE), here, {}, origin)
     assert found[0].tags == ("develop-a1b2c3d", "dev")
@@ -99,5 +99,5 @@ def test_an_environment_has_tags_of_its_own():
 
 @pytest.mark.parametrize("order", [("web", "api"), ("api", "web")])
 def test_only_what_is_given_is_published(order):
-    here = [Versioned(name, name, parse_version("1.0.0"), "1.0.0", name) for name in order]
+    here = [Versioned(name, name, parse_version("1.0.0"), "1.0.0", name, name) for name in order]
     assert {each.component for each in targets(project(EVERYWHERE), here, {}, HERE)} == {"api", "web"}

@@ -77,11 +77,9 @@ class _Opening:
                 return open_cdn(name, settings, root=self.root, environ=self.environ, by=self.by, clock=self.clock)
 
     def _images(self, name: str, settings: OciRegistry) -> _Closing:
-        from crossfade.artifacts.registries.oci.names import never_moved  # noqa: PLC0415 - heavy
         from crossfade.artifacts.registries.oci.registry import OciRegistry as Oci  # noqa: PLC0415 - heavy
 
         def tag_of(at: Coordinate) -> str:
             return version_tag(settings, at, self.origin)
 
-        schemes = (*settings.tags, *settings.prerelease_tags, *self.origin.image_tags)
-        return Oci.of(name, settings, self.environ, version_tag=tag_of, immutable=never_moved(schemes))
+        return Oci.of(name, settings, self.environ, schemes=self.origin.image_tags, version_tag=tag_of)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from crossfade.core.errors import CrossfadeError
+from crossfade.core.errors import CrossfadeError, ExitCode
 
 Kind = Literal["npm", "pypi", "oci", "cdn"]
 
@@ -105,13 +105,19 @@ class Registry(Protocol):
 class ConflictError(CrossfadeError):
     """What is published under this name differs from what was to be published. Nothing was changed."""
 
+    exit_code = ExitCode.BAD_INPUT
+
 
 class MissingError(CrossfadeError):
     """What ought to be published is not there."""
 
+    exit_code = ExitCode.BAD_INPUT
+
 
 class RefusedError(CrossfadeError):
     """The registry does not let us: no token, a wrong one, or one that may not do this."""
+
+    exit_code = ExitCode.BAD_INPUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ _PLACES: Final[Mapping[Kind, str]] = {"npm": ".", "pypi": "dist", "oci": "dist",
 class Versioned:
     """A component as it stands in the repository: its own name for packages, its version, its folder below the top.
 
-    `spelled` is the version as its own files have it: PEP 440's way in Python.
+    `spelled` is the version as its own files have it: PEP 440's way in Python. `package` is its name in the graph of
+    versions, which its git tag has: npm's name for an npm package, else the component's.
     """
 
     component: str
@@ -35,6 +36,7 @@ class Versioned:
     version: SemVer
     spelled: str
     folder: str
+    package: str
 
 
 @dataclass(frozen=True, slots=True)

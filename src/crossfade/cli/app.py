@@ -28,8 +28,16 @@ COMMANDS: Final[dict[str, tuple[Entry, ...]]] = {
         Entry("schema", "begin:schema", "Print the JSON Schema of crossfade.yaml, for editors."),
     ),
     "Version and publish": (
+        Entry("change", "versions:change", "Say what changed (change add), and see what is about to be released."),
+        Entry(
+            "version", "versions:version", "Turn the changesets into versions, changelogs and a release commit's files."
+        ),
+        Entry("notes", "versions:notes", "Print the release notes that the changesets add up to."),
+        Entry("compatibility", "versions:compatibility", "Print which released versions work together."),
         Entry("build", "build:build", "Build components in their order; what is unchanged is never built twice."),
-        Entry("publish", "publish:publish", "Publish what is not published yet, dependencies first, and tag it in git."),
+        Entry(
+            "publish", "publish:publish", "Publish what is not published yet, dependencies first, and tag it in git."
+        ),
         Entry("withdraw", "publish:withdraw", "Take releases back everywhere, and say what cannot be taken back."),
     ),
     "Release": (

@@ -53,7 +53,8 @@ class Build(Section):
     inputs: tuple[Part, ...] = Field(
         default=("**",),
         min_length=1,
-        description="Globs of the files that the build reads, below the component's folder; `!` leaves out."
+        description="Globs of the files that the build reads, from the component's folder; `!` leaves out, `../` reaches"
+        " other files of the project."
         " What git ignores and what the build makes are never inputs.",
     )
     outputs: tuple[RelativePath, ...] = Field(
@@ -90,7 +91,7 @@ class Publish(Section):
 
 class _Registry(Section):
     url: str = Field(pattern=r"^https?://[^\s]+$", description="Base address.")
-    rate: float = Field(default=20.0, gt=0, le=1000, description="Most requests in a second.")
+    rate: float = Field(default=100.0, gt=0, le=1000, description="Most requests in a second.")
     timeout: Duration = Field(default=30.0, gt=0, description="How long one answer may take.")
     attempts: int = Field(default=5, ge=1, le=50, description="How often a request is tried that may yet succeed.")
 

@@ -30,7 +30,9 @@ def kinds(*each: str) -> Shorthand:
 class Section(BaseModel):
     """A part of the file: frozen, with no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False, defer_build=True
+    )
     shorthand: ClassVar[Shorthand | None] = None
 
     @model_validator(mode="before")

@@ -163,7 +163,7 @@ def _versioned(graph: Graph, name: str) -> Versioned:
     package, version = member.package, parse_version(member.package.version)
     python = package.ecosystem.startswith("python")
     spelled = to_pep440(version) if python else str(version)
-    return Versioned(str(member.component), member.own_name, version, spelled, package.folder)
+    return Versioned(str(member.component), member.own_name, version, spelled, package.folder, name)
 
 
 def _require_clean(root: Path) -> None:

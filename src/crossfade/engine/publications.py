@@ -45,12 +45,12 @@ class Checkout:
     def tag(self, component: str) -> Tag:
         """The git tag of a component's release."""
         each = self._versioned(component)
-        name = self._scheme.write(each.name, each.version)
+        name = self._scheme.write(each.package, each.version)
         return Tag(name, self.revision, name)
 
     def released(self, component: str, tags: Iterable[str]) -> list[SemVer]:
         """The versions of a component that git has tags of, newest first."""
-        name = self._versioned(component).name
+        name = self._versioned(component).package
         read = (self._scheme.read(tag, {name}) for tag in tags)
         return sorted({each.version for each in read if each is not None}, reverse=True)
 

@@ -65,15 +65,17 @@ class OciRegistry:
         environ: Mapping[str, str],
         *,
         schemes: Sequence[str] = (),
+        version_tag: Callable[[Coordinate], str] | None = None,
     ) -> Self:
         """The registry `name` of the file; secrets are taken from `environ` (BadInputError names one that is missing).
 
-        `schemes` are further schemes of tags that are in use, such as the `image_tags` of environments.
+        `schemes` are further schemes of tags that are in use, such as the `image_tags` of environments; `version_tag`
+        replaces the one that follows from the file.
         """
         login = _login(name, settings, environ)
         return cls(
             RegistryClient(name, settings.url, login=login, manners=Manners.of(settings)),
-            version_tag=version_tags(settings.tags, settings.prerelease_tags),
+            version_tag=version_tag or version_tags(settings.tags, settings.prerelease_tags),
             immutable=never_moved((*settings.tags, *settings.prerelease_tags, *schemes)),
             repository=settings.repository,
         )

@@ -1,0 +1,108 @@
+"""Releases before they are made: the plan as a table, the files that change, what is not covered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from crossfade.cli.render.plain import one_line, plural
+from crossfade.versioning.coverage import Coverage, status_lines
+from crossfade.versioning.values import Bump
+
+if TYPE_CHECKING:
+    from crossfade.engine.releasing import Release
+    from crossfade.versioning.proposals import Proposals
+
+_STYLE = {Bump.MAJOR: "red", Bump.MINOR: "cyan", Bump.PATCH: "green", Bump.NONE: "dim"}
+_SHOWN = 12
+
+
+def release_view(release: Release) -> RenderableType:
+    """What is released, as what and why; which files change; what majors lack."""
+    if release.prepared.nothing:
+        return Text("there is nothing to release: no changeset says so")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(4):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for each in release.plan.releases:
+        if each.bump is not Bump.NONE:
+            bump = Text(each.bump.word, style=_STYLE[each.bump])
+            table.add_row(
+                each.name, bump, each.old, Text(f"→ {each.new}", style="bold"), Text(one_line(each.why), style="dim")
+            )
+    paths = [edit.path for edit in release.prepared.work.edits]
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    parts: list[RenderableType] = [table, Text(f"\nfiles: {', '.join(paths[:_SHOWN])}{more}", style="dim")]
+    parts += [Text(f"✗ {lacking}", style="red") for lacking in release.lacking]
+    return Group(*parts)
+
+
+def release_object(release: Release) -> dict[str, Any]:
+    """The release as JSON."""
+    plan = release.plan
+    return {
+        "releases": [
+            {
+                "name": each.name,
+                "old": each.old,
+                "new": each.new,
+                "bump": each.bump.word,
+                "changesets": list(each.changesets),
+                "why": each.why,
+            }
+            for each in plan.releases
+        ],
+        "changesets": [each.id for each in plan.changesets],
+        "files": [
+            {"path": edit.path, "what": "deleted" if edit.new is None else "changed" if edit.old is not None else "new"}
+            for edit in release.prepared.work.edits
+        ],
+        "lacking": [str(each) for each in release.lacking],
+    }
+
+
+def coverage_lines(coverage: Coverage, *, verbose: bool) -> Iterator[str]:
+    """What is about to be released, and what changed without a changeset."""
+    lines = status_lines(coverage.plan, verbose=verbose)
+    yield from lines or ["nothing is about to be released"]
+    if coverage.missing:
+        yield f"✗ changed, and no changeset says so: {', '.join(coverage.changed)}"
+        yield "  next:  crossfade change add"
+
+
+def proposal_lines(found: Proposals, written: Sequence[str]) -> Iterator[str]:
+    """The drafts, and the commits that suggest none."""
+    for index, proposal in enumerate(found.proposals):
+        names = ", ".join(f"{each.name} {each.bump.word}" for each in proposal.releases)
+        also = f" (they touched {', '.join(proposal.also)} as well)" if proposal.also else ""
+        yield f"{written[index] if written else '·'}  {names}{also}"
+        yield from (f"     {line}" for line in proposal.summary.splitlines() if line.strip())
+    for unclear in found.unclear:
+        yield f"?  {unclear.commit.sha[:7]} {one_line(unclear.commit.subject)}: {unclear.why}"
+    rest = len(found.quiet) + len(found.covered) + len(found.cancelled)
+    if rest:
+        yield f"{plural(rest, 'commit')} need none"
+    if found.proposals and not written:
+        yield "write them with --write, then read and correct them"
+
+
+def proposals_object(found: Proposals, written: Sequence[str]) -> dict[str, Any]:
+    """The drafts as JSON."""
+    return {
+        "drafts": [
+            {
+                "changes": [{"name": each.name, "bump": each.bump.word} for each in proposal.releases],
+                "summary": proposal.summary,
+                "commits": list(proposal.commits),
+                "also": list(proposal.also),
+            }
+            for proposal in found.proposals
+        ],
+        "unclear": [{"commit": each.commit.sha, "why": each.why} for each in found.unclear],
+        "written": list(written),
+    }

@@ -1,0 +1,123 @@
+"""From changesets to a release commit: the plan, every file that follows from it, and what is told about it.
+
+A project of crossfade.yaml and a workspace of changesets alone are versioned by the same planner; the first one has
+components of every ecosystem, changelogs in sections, version maps, and majors that must be announced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from crossfade.config.load import LoadedProject
+from crossfade.versioning.edits import touched
+from crossfade.versioning.keep_a_changelog import changelog_edits
+from crossfade.versioning.majors import Lacking, check_majors
+from crossfade.versioning.naming import called
+from crossfade.versioning.notices import read_guides, read_notices
+from crossfade.versioning.preparing import Opened, Prepared, open_repository, prepare_version
+from crossfade.versioning.projects import OpenedProject, open_project, prepare_release
+from crossfade.versioning.tags import TagScheme
+from crossfade.versioning.values import Bump, FileEdit, ReleasePlan, Snapshot
+from crossfade.versioning.workspace import read_text
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What `version` would do. `lacking` is what its majors need before they may go; `names` are those that people use."""
+
+    root: Path
+    prepared: Prepared
+    names: Mapping[str, str]
+    lacking: tuple[Lacking, ...] = ()
+    project: OpenedProject | None = None
+
+    @property
+    def plan(self) -> ReleasePlan:
+        """The plan in the names that people use."""
+        return called(self.prepared.plan, self.names)
+
+
+def prepare(
+    loaded: LoadedProject | None,
+    start: Path,
+    now: datetime,
+    *,
+    ignore: Sequence[str] = (),
+    snapshot: Snapshot | None = None,
+    template: str | None = None,
+) -> Release:
+    """The release that the changesets add up to; nothing is written.
+
+    `loaded` is None in a workspace of changesets alone, which is looked for from `start` upwards. `now` (with a time
+    zone) dates changelogs and judges notices. BadInputError with file and line for what cannot be used.
+    """
+    if loaded is None:
+        opened = open_repository(start, ignore=ignore, template=template)
+        return Release(opened.repository.root, prepare_version(opened, snapshot=snapshot), {})
+    project = open_project(loaded, ignore=ignore, template=template)
+    names = names_of(project)
+    settings = loaded.project.versioning
+    if settings.changelog == "changesets" or settings.compatibility != "crossfade":
+        prepared = prepare_release(project, snapshot=snapshot)
+    else:
+        prepared = _with_sections(project, snapshot, now)
+    root = project.graph.repository.root
+    lacking: tuple[Lacking, ...] = ()
+    if settings.compatibility == "crossfade" and snapshot is None:
+        releases = called(prepared.plan, names).releases
+        guides = read_guides(root, releases, settings.migration_guides)
+        notices = read_notices(root)
+        lacking = check_majors(releases, guides, notices, now, folder=settings.migration_guides, notice=settings.notice)
+    return Release(root, prepared, names, lacking, project)
+
+
+def names_of(project: OpenedProject) -> dict[str, str]:
+    """Package → the name that people use: its component's, where it has one."""
+    return {name: member.component for name, member in project.graph.members.items() if member.component}
+
+
+def tags_of(project: OpenedProject, plan: ReleasePlan) -> dict[str, str]:
+    """Package → the git tag that its release will get."""
+    members = project.graph.members
+    components = [member for member in members.values() if member.component is not None]
+    scheme = TagScheme.of(project.loaded.project.versioning.tag, single=len(components) == 1)
+    return {
+        release.name: scheme.write(release.name, release.new)
+        for release in plan.releases
+        if release.bump is not Bump.NONE
+    }
+
+
+def _with_sections(project: OpenedProject, snapshot: Snapshot | None, now: datetime) -> Prepared:
+    """The release with changelogs in the sections of Keep a Changelog."""
+    opened: Opened = project.opened
+    silent = replace(project, opened=replace(opened, rules=replace(opened.rules, changelog=False)))
+    prepared = prepare_release(silent, snapshot=snapshot)
+    if prepared.nothing or opened.rules.changelog is False:
+        return prepared
+    graph = project.graph
+    texts = {
+        path: text
+        for path in touched(prepared.plan, graph.packages, opened.rules)
+        if (text := read_text(graph.repository.root, path)) is not None
+    }
+    written = changelog_edits(
+        prepared.plan,
+        graph.packages,
+        texts,
+        opened.rules,
+        date=f"{now:%Y-%m-%d}",
+        ecosystems=graph.ecosystems,
+        tags=tags_of(project, prepared.plan),
+    )
+    return replace(prepared, work=replace(prepared.work, edits=_each_once(prepared.work.edits, written)))
+
+
+def _each_once(first: Sequence[FileEdit], then: Sequence[FileEdit]) -> tuple[FileEdit, ...]:
+    """Manifests and changelogs before the changesets that are consumed: what is lost last is what tells of the rest."""
+    kept = [edit for edit in first if edit.new is not None]
+    gone = [edit for edit in first if edit.new is None]
+    return (*kept, *then, *gone)
