@@ -20,7 +20,12 @@ demo: setup ## a bad release goes back by itself, a good one reaches 100 % (up t
 test: lint ## every check and every test
 	@sh scripts/system-packages.sh
 	@sh scripts/test-servers.sh
+ifdef ARGS
 	@$(PY) -m pytest $(ARGS)
+else
+	@$(PY) -m pytest -m "not alone" --numprocesses 3 --dist loadfile
+	@$(PY) -m pytest -m alone tests
+endif
 
 check: test ## everything that CI runs
 

@@ -17,7 +17,7 @@ MARK = "CROSSFADE_DEMO_TEST"
 STORY = Path(__file__).with_name("short_story.py")
 DEADLINE = 240
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone]
 
 
 class Demo:

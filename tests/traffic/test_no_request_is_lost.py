@@ -13,7 +13,7 @@ from crossfade.demo.load import EVERYTHING, Load, Plan, causes
 from crossfade.testing.router_contract import counted
 from crossfade.traffic.port import SLOTS, Routes, other
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone]
 
 SWAPS = 20
 CHANGES_EACH = 13

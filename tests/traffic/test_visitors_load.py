@@ -9,7 +9,7 @@ from traffic_world import free_port, open_shop, shops
 
 from crossfade.demo.load import EVERYTHING, Load, Plan, causes
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 
 async def served_by(behaviour, **plan):
