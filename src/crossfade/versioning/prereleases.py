@@ -9,7 +9,7 @@ from dataclasses import replace
 from crossfade.core.errors import BadInputError
 from crossfade.versioning.drafts import unusable
 from crossfade.versioning.ranges import npm_version
-from crossfade.versioning.values import Package, PreState, Rules
+from crossfade.versioning.values import Compatibility, Package, PreState, Rules
 
 PRE_FILE = ".changeset/pre.json"
 
@@ -93,7 +93,7 @@ def pre_text(pre: PreState) -> str:
     return json.dumps(found | dict(pre.others), indent=2, ensure_ascii=False) + "\n"
 
 
-def entered(pre: PreState | None, tag: str, packages: Sequence[Package], rules: Rules) -> PreState:
+def entered(pre: PreState | None, tag: str, packages: Sequence[Package], compatibility: Compatibility) -> PreState:
     """Pre mode with this tag. One that is being left may be entered again; BadInputError if it was never left."""
     if pre is not None and pre.mode == "pre":
         raise BadInputError(
@@ -102,7 +102,7 @@ def entered(pre: PreState | None, tag: str, packages: Sequence[Package], rules: 
             where=PRE_FILE,
             next="leave it with `crossfade change pre exit` first",
         )
-    if rules.compatibility != "changesets-2":
+    if compatibility != "changesets-2":
         return PreState("pre", tag)
     initial = {package.name: package.version for package in packages}
     return PreState("pre", tag, initial, pre.changesets or () if pre else ())
