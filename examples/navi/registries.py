@@ -38,7 +38,8 @@ web: {enable: false}
 async def main(folder: Path, npm: int, images: int, cdn: int) -> None:
     here = Path(__file__).resolve().parent
     settings = load(here / "crossfade.yaml").project.registries["cdn"]
-    assert isinstance(settings, CdnRegistry)  # as crossfade.yaml says
+    if not isinstance(settings, CdnRegistry):
+        sys.exit("crossfade.yaml says that the registry `cdn` is something else")
     store = here / settings.store.removeprefix("file://")
     store.mkdir(exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)

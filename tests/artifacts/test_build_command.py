@@ -103,7 +103,7 @@ def test_a_failure_shows_the_end_of_its_log_and_where_all_of_it_is(repository, c
     broken = ["sh", "-c", "for i in $(seq 99); do echo line $i; done; echo 'src/a.txt(3): no such thing' >&2; exit 7"]
     configured(repository, {"core": section(command=broken)})
     code, out, err = crossfade("build")
-    assert code == 2
+    assert code == 7
     assert out.splitlines()[-1] == "✗ 1 failed, 1 not built"
     assert "– loader  not built; it needs core, which failed" in out
     lines = err.strip("\n").splitlines()
@@ -160,11 +160,6 @@ def test_the_graph_gives_order_versions_and_what_crossfade_yaml_does_not_name(re
         ({"core": {"source": "core"}}, ["build", "core"], ("nobody says how core is built", "components.core")),
         ({"core": {"source": "core"}, "loader": None}, ["build"], ("no component has a `build`", "write `build:")),
         (
-            {"core": section(outputs=["lib"])},
-            ["build"],
-            ("core: the build did not make its output lib", "build.outputs"),
-        ),
-        (
             {"core": section(inputs=["lib/**"])},
             ["build"],
             ("core: no file matches the input 'lib/**'", "mend the glob"),
@@ -192,6 +187,14 @@ def test_what_a_person_wrote_wrongly_is_told(repository, crossfade, components, 
     says, next_ = told
     assert says in err
     assert next_ in err.partition("next:")[2]
+
+
+def test_an_output_that_was_not_made_is_a_build_that_failed(repository, crossfade):
+    configured(repository, {"core": section(outputs=["lib"])})
+    code, _, err = crossfade("build")
+    assert code == 7
+    assert "core: the build did not make its output lib" in err
+    assert "build.outputs" in err.partition("next:")[2]
 
 
 def test_pruning_says_what_it_threw_away(repository, crossfade):

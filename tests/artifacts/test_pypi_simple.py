@@ -7,7 +7,7 @@ import pytest
 from crossfade.artifacts.registries.pypi.simple import NO_REASON, IndexFile, read_page, same_version, version_of
 from crossfade.core.errors import CrossfadeError
 
-AT = "https://index.test/root/simple/navi-core/"
+AT = "https://index.test/anna/simple/navi-core/"
 JSON = "application/vnd.pypi.simple.v1+json"
 SHA = "a1" * 32
 
@@ -24,7 +24,7 @@ def test_html_with_everything_in_it():
     assert read_page("text/html; charset=utf-8", page, AT) == (
         IndexFile(
             "navi_core-1.0-py3-none-any.whl",
-            "https://index.test/root/files/navi_core-1.0-py3-none-any.whl",
+            "https://index.test/anna/files/navi_core-1.0-py3-none-any.whl",
             SHA,
             None,
         ),
@@ -59,7 +59,7 @@ def test_json_with_everything_in_it():
         (None, None),
         (None, NO_REASON),
     ]
-    assert found[0].url == "https://index.test/root/simple/a-1.0.tar.gz"
+    assert found[0].url == "https://index.test/anna/simple/a-1.0.tar.gz"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ NEEDS = {
 def navi(version):
     project = load(ROOT / "examples" / "navi" / "crossfade.yaml").project
     here = [
-        Versioned(name, f"@awell-health/{name}", parse_version(version), version, f"packages/{name}", name) for name in CHAIN
+        Versioned(name, f"@awell-health/{name}", parse_version(version), version, f"packages/{name}", name)
+        for name in CHAIN
     ]
     return {each.component: each for each in targets(project, here, NEEDS, HERE)}
 

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-PURE = ["crossfade.rollouts", "crossfade.analysis", "crossfade.config.model", "crossfade.config.rules"]
+PURE = [
+    *("crossfade.rollouts", "crossfade.analysis", "crossfade.config.model", "crossfade.config.rules"),
+    *(f"crossfade.versioning.{name}" for name in ("values", "ranges", "planning", "compatibility", "naming")),
+    *(f"crossfade.versioning.{name}" for name in ("conventional", "proposals", "markdown", "sections")),
+    *(f"crossfade.versioning.{name}" for name in ("keep_a_changelog", "majors", "prereleases")),
+    *(f"crossfade.artifacts.{name}" for name in ("image_tags",)),
+]
 ACTS = ("crossfade.analysis.sources", "crossfade.analysis.backtest")
 """The edges of a pure package, which read files or ask servers and do not decide; nothing pure imports them."""
 WORLD = {

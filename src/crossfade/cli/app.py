@@ -28,17 +28,21 @@ COMMANDS: Final[dict[str, tuple[Entry, ...]]] = {
         Entry("schema", "begin:schema", "Print the JSON Schema of crossfade.yaml, for editors."),
     ),
     "Version and publish": (
-        Entry("change", "versions:change", "Say what changed (change add), and see what is about to be released."),
+        Entry("change", "change:change", "Say what changed (change add), and see what is about to be released."),
         Entry(
-            "version", "versions:version", "Turn the changesets into versions, changelogs and a release commit's files."
+            "version", "version:version", "Turn the changesets into versions: all files of a release commit, or none."
         ),
-        Entry("notes", "versions:notes", "Print the release notes that the changesets add up to."),
-        Entry("compatibility", "versions:compatibility", "Print which released versions work together."),
+        Entry("notes", "version:notes", "Print the release notes that the changesets add up to; nothing is written."),
+        Entry(
+            "compatibility",
+            "version:compatibility",
+            "Print which released versions work together, from the ranges at each tag.",
+        ),
         Entry("build", "build:build", "Build components in their order; what is unchanged is never built twice."),
         Entry(
             "publish", "publish:publish", "Publish what is not published yet, dependencies first, and tag it in git."
         ),
-        Entry("withdraw", "publish:withdraw", "Take releases back everywhere, and say what cannot be taken back."),
+        Entry("withdraw", "publish:withdraw", "Take releases back everywhere, and say what could not be taken back."),
     ),
     "Release": (
         Entry("plan", "release:plan", "Show the steps of a release and what it risks; nothing happens."),

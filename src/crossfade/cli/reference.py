@@ -46,6 +46,15 @@ _PRINTS = {
     "check": "CheckObject",
     "init": "InitObject",
     "audit verify": "AuditObject",
+    "change add": "ChangesetObject",
+    "change draft": "DraftsObject",
+    "change notice": "WrittenObject",
+    "change pre enter": "WrittenObject",
+    "change pre exit": "WrittenObject",
+    "version": "VersionObject",
+    "compatibility": "CompatibilityObject",
+    "publish": "PublishObject",
+    "withdraw": "WithdrawObject",
 }
 """The document of each command; the others say theirs in their own words."""
 
@@ -56,17 +65,23 @@ def cli_text() -> str:
     for title, entries in COMMANDS.items():
         lines += [f"## {title}", ""]
         for entry in entries:
-            command = command_of(entry)
-            children = getattr(command, "commands", None)
-            for name, each in {f"{entry.name} {k}": v for k, v in children.items()}.items() if children else ():
-                lines += _command(name, each)
-            if not children:
-                lines += _command(entry.name, command)
+            for name, command in _leaves(entry.name, command_of(entry)):
+                lines += _command(name, command)
     lines += ["## Everywhere", "", *_table(_records(root())), "", "## What `--json` prints", ""]
     lines += [" ".join((documents.__doc__ or "").split("\n\n", 1)[1].split()), ""]
     for name in _object_names():
         lines += _object(name)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """The command, or those below it."""
+    children = getattr(command, "commands", None)
+    if not children:
+        yield name, command
+        return
+    for below, each in children.items():
+        yield from _leaves(f"{name} {below}", each)
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
@@ -119,7 +134,7 @@ def _table(records: list[tuple[str, str]]) -> list[str]:
 
 
 def _object_names() -> list[str]:
-    return [name for name in vars(documents) if name.endswith("Object")]
+    return list(documents.__all__)
 
 
 def _object(name: str) -> Iterator[str]:

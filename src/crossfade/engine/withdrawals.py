@@ -67,6 +67,11 @@ async def plan(
     return tuple(sorted(steps, key=lambda s: (_FIRST.index(s.target.kind), late[s.target.component])))
 
 
+def planned(steps: Sequence[Step]) -> tuple[Withdrawn, ...]:
+    """The withdrawal before it is begun: nothing done, nothing left, nothing failed."""
+    return tuple(Withdrawn(step, None) for step in steps)
+
+
 async def withdraw(
     registries: Mapping[str, Registry], steps: Sequence[Step], store: Store, *, reason: str, actor: str
 ) -> tuple[Withdrawn, ...]:

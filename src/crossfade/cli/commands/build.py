@@ -50,7 +50,7 @@ def build(
     A build is identified by its command, its inputs, its tools and the builds that it depends on. What was
     built before is taken from the state folder. A failure stops what depends on it, and nothing else.
 
-    Exit codes: 0 all is built, 2 a build failed or cannot be begun, 130 interrupted.
+    Exit codes: 0 all is built, 2 it cannot be begun, 7 a build failed, 130 interrupted.
     """
     place = Place.of(ctx)
     if prune:
@@ -167,7 +167,7 @@ def _tell_outcome(place: Place, cache: Cache, outcome: Outcome) -> int:
         place.printer.line(ending_line(outcome))
     if outcome.interrupted:
         return ExitCode.INTERRUPTED
-    return ExitCode.DONE if outcome.good else ExitCode.BAD_INPUT
+    return ExitCode.DONE if outcome.good else ExitCode.INCOMPLETE
 
 
 def _prune(place: Place, limits: Sequence[str], *, alone: bool) -> int:

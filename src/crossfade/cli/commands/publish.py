@@ -77,7 +77,7 @@ async def _publish(
                 actor=place.actor,
                 watch=watch,
             )
-    return _ended(place, gathering, ended, push=push)
+    return _ended(place, gathering, outlook, ended, push=push)
 
 
 def _gathering(place: Place, *, environment: str | None = None, allow_dirty: bool) -> Gathering:
@@ -95,14 +95,14 @@ def _gathering(place: Place, *, environment: str | None = None, allow_dirty: boo
 
 
 def _nothing_to_do(place: Place, gathering: Gathering, outlook: Outlook, *, dry_run: bool, push: str | None) -> int:
-    from crossfade.cli.render.publishing import outlook_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.publishing import publish_object  # noqa: PLC0415 - heavy
 
     if not outlook.open:
         _settle(place, outlook)
         _push(place, gathering, push)
         place.printer.line("everything is published")
     if place.printer.as_json:
-        place.printer.document({"dry_run": dry_run, **outlook_object(outlook)})
+        place.printer.document(publish_object(outlook, None, dry_run=dry_run))
     return ExitCode.DONE
 
 
@@ -112,8 +112,8 @@ def _settle(place: Place, outlook: Outlook) -> None:
         control.store.publications.settle([(t.key, t.at) for t in outlook.done], actor=place.actor)
 
 
-def _ended(place: Place, gathering: Gathering, ended: Publication, *, push: str | None) -> int:
-    from crossfade.cli.render.publishing import faults_view, publication_object  # noqa: PLC0415 - heavy
+def _ended(place: Place, gathering: Gathering, outlook: Outlook, ended: Publication, *, push: str | None) -> int:
+    from crossfade.cli.render.publishing import faults_view, publish_object  # noqa: PLC0415 - heavy
 
     journal = ended.journal
     if journal.done:
@@ -123,7 +123,7 @@ def _ended(place: Place, gathering: Gathering, ended: Publication, *, push: str 
         place.printer.show(faults_view(journal))
         place.printer.line("\nwhat is done stays; `crossfade publish` goes on where it stopped")
     if place.printer.as_json:
-        place.printer.document(publication_object(ended))
+        place.printer.document(publish_object(outlook, ended, dry_run=False))
     if journal.done:
         return ExitCode.DONE
     faults = journal.faults().values()
@@ -187,13 +187,15 @@ def withdraw(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be taken back; nothing happens.")] = False,
 ) -> int:
-    """Take releases back everywhere, as far as each registry allows, and say what it could not take back.
+    """Take releases back everywhere, and say what could not be taken back.
 
-    Pointers of a CDN and tags of images lead back first, because that works at once; packages are deprecated and their
+    As far as each registry allows it: pointers of a CDN and tags of images lead back first, because that works at once; packages are deprecated and their
     dist-tags lead back. Nothing is deleted: whoever uses a version keeps it. Needs a --reason, which people will read.
 
     Exit codes: 0 done, 5 a registry does not answer, 7 some of it failed.
     """
+    from crossfade.cli.render.publishing import withdrawn_object  # noqa: PLC0415 - heavy
+
     place = Place.of(ctx)
     if not reason.strip() and not dry_run:
         raise BadInputError(
@@ -204,6 +206,8 @@ def withdraw(
         )
     gathering = _gathering(place, allow_dirty=True)
     withdrawn = asyncio.run(_withdraw(place, gathering, releases, to, reason.strip(), dry_run=dry_run))
+    if place.printer.as_json:
+        place.printer.document(withdrawn_object(withdrawn, dry_run=dry_run))
     faults = [each.fault for each in withdrawn if each.fault is not None]
     if not faults:
         return ExitCode.DONE
@@ -213,10 +217,10 @@ def withdraw(
 async def _withdraw(
     place: Place, gathering: Gathering, releases: list[str], to: str | None, reason: str, *, dry_run: bool
 ) -> tuple[Withdrawn, ...]:
-    from crossfade.cli.render.publishing import steps_view, withdrawn_object, withdrawn_view  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.publishing import steps_view, withdrawn_view  # noqa: PLC0415 - heavy
     from crossfade.core.reference import parse_reference  # noqa: PLC0415 - after the door
     from crossfade.engine.publications import require_known  # noqa: PLC0415 - heavy
-    from crossfade.engine.withdrawals import plan, withdraw  # noqa: PLC0415 - heavy
+    from crossfade.engine.withdrawals import plan, planned, withdraw  # noqa: PLC0415 - heavy
 
     references = [parse_reference(each) for each in releases]
     require_known(gathering.checkout, [each.component for each in references])
@@ -229,10 +233,8 @@ async def _withdraw(
         )
         place.printer.show(steps_view(steps))
         if dry_run:
-            return ()
+            return planned(steps)
         with place.control() as control:
             withdrawn = await withdraw(registries, steps, control.store, reason=reason, actor=place.actor)
     place.printer.show(withdrawn_view(withdrawn))
-    if place.printer.as_json:
-        place.printer.document(withdrawn_object(withdrawn))
     return withdrawn

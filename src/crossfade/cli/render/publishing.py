@@ -92,12 +92,14 @@ def _withdrawn(each: Withdrawn) -> Iterator[RenderableType]:
         yield from (Padding(Text(f"! {left}", style="yellow"), (0, 0, 0, 2)) for left in each.withdrawal.left)
 
 
-def outlook_object(outlook: Outlook) -> dict[str, Any]:
-    """The outlook as JSON."""
+def publish_object(outlook: Outlook, publication: Publication | None, *, dry_run: bool) -> dict[str, Any]:
+    """What was to be done, and how it went, as JSON."""
     return {
+        "dry_run": dry_run,
         "absent": [{"component": t.component, "registry": t.registry, **_at(t.at)} for t in outlook.absent],
         "untagged": [{"component": t.component, "registry": t.registry, **_at(t.at)} for t in outlook.untagged],
         "published": [{"component": t.component, "registry": t.registry, **_at(t.at)} for t in outlook.done],
+        "publication": None if publication is None else publication_object(publication),
     }
 
 
@@ -114,9 +116,10 @@ def publication_object(publication: Publication) -> dict[str, Any]:
     }
 
 
-def withdrawn_object(withdrawn: Sequence[Withdrawn]) -> dict[str, Any]:
+def withdrawn_object(withdrawn: Sequence[Withdrawn], *, dry_run: bool) -> dict[str, Any]:
     """A withdrawal as JSON."""
     return {
+        "dry_run": dry_run,
         "withdrawn": [
             {
                 "component": each.step.target.component,
@@ -128,7 +131,7 @@ def withdrawn_object(withdrawn: Sequence[Withdrawn]) -> dict[str, Any]:
                 "fault": _fault_object(each.fault),
             }
             for each in withdrawn
-        ]
+        ],
     }
 
 

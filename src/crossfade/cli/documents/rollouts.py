@@ -1,22 +1,8 @@
-"""What `--json` prints: stable objects, described by their types. `render.objects` makes them.
-
-Times are seconds since 1970-01-01 UTC, durations are seconds, shares of traffic are percent. A value that
-is not known is null. New keys may be added; keys that are here stay and keep their meaning.
-"""
+"""Plans, rollouts and their record."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
-
-
-class ErrorObject(TypedDict):
-    """What went wrong, in place of any other document."""
-
-    code: Annotated[str, "stable name of the error; see errors.md"]
-    what: Annotated[str, "what happened, in one sentence"]
-    where: Annotated[str, "the file and line, or the thing it is about"]
-    next: Annotated[str, "what to do now"]
-    retry: Annotated[bool, "whether the same command may succeed later by itself"]
 
 
 class StepObject(TypedDict):
@@ -241,94 +227,8 @@ class AuditObject(TypedDict):
     faults: list[AuditFaultObject]
 
 
-class FaultObject(TypedDict):
-    """One thing that is wrong with the file, or likely not meant."""
-
-    code: str
-    what: str
-    file: str
-    line: int
-    column: int
-    path: Annotated[str, "the key, such as environments.production.strategy.steps[1]"]
-    hint: Annotated[str, "what to write instead"]
-
-
-class CheckObject(TypedDict):
-    """`crossfade check`."""
-
-    file: str
-    ok: bool
-    faults: list[FaultObject]
-    warnings: list[FaultObject]
-
-
-class InitObject(TypedDict):
-    """`crossfade init`."""
-
-    file: Annotated[str, "the file that was written"]
-
-
 class AuditFaultObject(TypedDict):
     """One thing that is wrong with the record."""
 
     sequence: int
     what: str
-
-
-class BuildOutputObject(TypedDict):
-    """One file, link or empty folder that a build made."""
-
-    path: Annotated[str, "below the component's folder"]
-    kind: Annotated[str, "file, link or folder"]
-    sha256: Annotated[str, "of a file's bytes, or of where a link leads; empty for a folder"]
-    size: Annotated[int, "in bytes"]
-    executable: bool
-
-
-class ComponentBuildObject(TypedDict):
-    """What came of one component."""
-
-    component: str
-    status: Annotated[str, "built, restored, unchanged, failed, stopped, interrupted"]
-    identity: Annotated[str, "digest over all that may change the outcome (sha256)"]
-    version: str | None
-    digest: Annotated[str | None, "one digest over all outputs (sha256); null where there are none"]
-    outputs: list[BuildOutputObject]
-    metadata: Annotated[dict[str, Any] | None, "what is known about the build that made the outputs first"]
-    metadata_file: Annotated[str | None, "where that lies as a file"]
-    seconds: Annotated[float, "how long it took; 0 where nothing was built"]
-    log: Annotated[str, "the file with all that the build printed"]
-    kept: Annotated[bool, "whether it can be taken the next time"]
-    notes: Annotated[list[str], "what a person ought to know although it went well"]
-    error: ErrorObject | None
-
-
-class BuildObject(TypedDict):
-    """`crossfade build`. Where a build failed, `error` is there as well: that of the first one."""
-
-    ok: bool
-    builds: Annotated[list[ComponentBuildObject], "in the order in which they depend on each other"]
-
-
-class BuildDecisionObject(TypedDict):
-    """What would be done about one component."""
-
-    component: str
-    action: Annotated[str, "build, restore or keep"]
-    identity: Annotated[str, "as it will be, once it is built"]
-    why: list[str]
-
-
-class BuildPlanObject(TypedDict):
-    """`crossfade build --dry-run`."""
-
-    builds: list[BuildDecisionObject]
-
-
-class PruneObject(TypedDict):
-    """`crossfade build --prune`."""
-
-    builds: Annotated[int, "kept builds thrown away"]
-    logs: Annotated[int, "logs thrown away"]
-    bytes_freed: int
-    bytes_left: int
