@@ -114,7 +114,7 @@ def test_a_failure_shows_the_end_of_its_log_and_where_all_of_it_is(repository, c
         assert file.read().count("line ") == 99
     code, out, err = crossfade("build", "--json")
     document = json.loads(out)
-    assert (code, err, document["ok"], document["error"]["code"]) == (2, "", False, "build.failed")
+    assert (code, err, document["ok"], document["error"]["code"]) == (7, "", False, "build.failed")
     assert [each["status"] for each in document["builds"]] == ["failed", "stopped"]
 
 
