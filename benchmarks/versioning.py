@@ -1,8 +1,9 @@
 """`version` and `status` against @changesets/cli on the same generated repositories.
 
 Each repository is a graph of ten layers: a package depends on up to five of the layer below, by caret ranges. Every
-command is a whole process in a fresh copy of the repository. CPU seconds are those of the process and all that it
-starts, user and system; wall is what a person waits. Reported are medians.
+command is a whole process in a fresh copy of the repository, and the sides take turns within a round. CPU seconds are
+those of the process and all that it starts, user and system; wall is what a person waits. Reported are medians.
+What `version` writes is compared with what changesets has written, byte for byte: another result has no speed.
 
     python benchmarks/versioning.py [--rounds 3] [--sizes 100/50,1000/50] [--json]
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import shutil
@@ -19,11 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parent.parent
-TOOLS = ROOT / ".tools" / "npm" / "node_modules"
-THEIRS = [str(TOOLS / ".bin" / "node"), str(TOOLS / "@changesets" / "cli" / "bin.js")]
+TOOLS = Path(__file__).parent.parent / ".tools" / "npm" / "node_modules"
+CHANGESET = [str(TOOLS / ".bin" / "node"), str(TOOLS / "@changesets" / "cli" / "bin.js")]
+CROSSFADE = [sys.executable, "-m", "crossfade.cli.main"]
 API = """
 import sys
 from pathlib import Path
@@ -35,23 +39,34 @@ if sys.argv[1] == "version":
 else:
     prepare_status(Path.cwd())
 """
+THEIRS = "changesets 3"
 SIDES: dict[str, dict[str, list[str]]] = {
-    "changesets 3": {"version": [*THEIRS, "version"], "status": [*THEIRS, "status"]},
+    THEIRS: {"version": [*CHANGESET, "version"], "status": [*CHANGESET, "status"]},
     "crossfade, its library": {
         "version": [sys.executable, "-c", API, "version"],
         "status": [sys.executable, "-c", API, "status"],
     },
     "crossfade": {
-        "version": [sys.executable, "-m", "crossfade.cli.main", "version"],
-        "status": [sys.executable, "-m", "crossfade.cli.main", "change", "status"],
+        "version": [*CROSSFADE, "version"],
+        "status": [*CROSSFADE, "change", "status"],
     },
 }
+COMMANDS = ("status", "version")
 SIZES = ((100, 50), (1000, 50), (1000, 500), (5000, 50))
 GOALS = {(1000, 50): 10.0, (1000, 500): 40.0}
 """How many times less CPU than changesets `version` may take, at least."""
 LAYERS = 10
 SLOW = 100_000
 """Packages times changesets from which changesets takes a minute or more, and is measured once."""
+Row = dict[str, Any]
+Tree = dict[str, bytes]
+
+
+class Taken(NamedTuple):
+    """Seconds of one process and all that it starts: on the clock, and of the processor."""
+
+    wall: float
+    cpu: float
 
 
 def main() -> None:
@@ -60,75 +75,116 @@ def main() -> None:
     parser.add_argument("--sizes", default=",".join(f"{packages}/{changesets}" for packages, changesets in SIZES))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    require_tools()
     sizes = [tuple(map(int, size.split("/"))) for size in options.sizes.split(",")]
     rows = [row for packages, changesets in sizes for row in measure(packages, changesets, options.rounds)]
     if options.json:
         print(json.dumps({"rounds": options.rounds, "rows": rows}, indent=2))
-        return
+    else:
+        show(rows)
+
+
+def require_tools() -> None:
+    """End with a word where the other side is not installed."""
+    for program in CHANGESET:
+        if not Path(program).exists():
+            sys.exit(f"{program} is not there: run `sh scripts/test-servers.sh`")
+
+
+def show(rows: Sequence[Row]) -> None:
     print(f"{'packages/changesets':20} {'command':8} {'side':23} {'CPU s':>8} {'wall s':>8} {'× less CPU':>11}   goal")
     for row in rows:
         ratio = f"{row['ratio']:.1f}" if row["ratio"] else ""
         goal = f"≥ {row['goal']:.0f}: {'met' if row['met'] else 'not met'}" if row["goal"] else ""
-        print(
-            f"{row['size']:20} {row['command']:8} {row['side']:23} {row['cpu']:8.2f} {row['wall']:8.2f} {ratio:>11}   {goal}".rstrip()
-        )
+        what = f"{row['size']:20} {row['command']:8} {row['side']:23}"
+        print(f"{what} {row['cpu']:8.2f} {row['wall']:8.2f} {ratio:>11}   {goal}".rstrip())
 
 
-def measure(packages: int, changesets: int, rounds: int) -> list[dict[str, object]]:
-    """Medians of each side and command; the sides take turns within a round."""
-    taken: dict[tuple[str, str], list[tuple[float, float]]] = {}
+def measure(packages: int, changesets: int, rounds: int) -> list[Row]:
+    """Medians of each side and command at one size."""
+    taken: dict[tuple[str, str], list[Taken]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        origin = Path(folder) / "origin"
+        origin, copy = Path(folder) / "origin", Path(folder) / "copy"
         generate(origin, packages, changesets)
+        written: Tree = {}
         for number in range(rounds):
-            for side, commands in SIDES.items():
-                for command in ("status", "version"):
-                    if side == "changesets 3" and number and packages * changesets > SLOW:
-                        continue
-                    copy = Path(folder) / "copy"
-                    shutil.copytree(origin, copy, symlinks=True)
-                    taken.setdefault((command, side), []).append(once(commands[command], copy))
-                    shutil.rmtree(copy)
-    rows = []
-    for command in ("status", "version"):
-        theirs = statistics.median(cpu for cpu, _ in taken[command, "changesets 3"])
-        for side in SIDES:
-            cpu = statistics.median(cpu for cpu, _ in taken[command, side])
-            wall = statistics.median(wall for _, wall in taken[command, side])
-            ratio = theirs / cpu if side != "changesets 3" else None
-            goal = GOALS.get((packages, changesets)) if command == "version" and ratio else None
-            rows.append(
-                {
-                    "size": f"{packages}/{changesets}",
-                    "command": command,
-                    "side": side,
-                    "cpu": cpu,
-                    "wall": wall,
-                    "ratio": ratio,
-                    "goal": goal,
-                    "met": goal is not None and ratio is not None and ratio >= goal,
-                }
-            )
-    return rows
+            for side, command in ((side, command) for command in COMMANDS for side in SIDES):
+                if side == THEIRS and number and packages * changesets > SLOW:
+                    continue
+                shutil.copytree(origin, copy, symlinks=True)
+                taken.setdefault((side, command), []).append(once(SIDES[side][command], copy))
+                if command == "version":
+                    written = written or tree(copy)
+                    require_same(side, written, tree(copy))
+                shutil.rmtree(copy)
+    return [row(side, command, (packages, changesets), taken) for command in COMMANDS for side in SIDES]
 
 
-def once(command: list[str], folder: Path) -> tuple[float, float]:
-    """CPU and wall seconds of one process and its children."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(f"{' '.join(command[:4])} failed: {(done.stderr or done.stdout).decode(errors='replace')[-500:]}")
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+def row(side: str, command: str, size: tuple[int, int], taken: Mapping[tuple[str, str], Sequence[Taken]]) -> Row:
+    """One line of the table."""
+    wall, cpu = medians(taken[side, command])
+    ratio = None if side == THEIRS else medians(taken[THEIRS, command]).cpu / cpu
+    goal = GOALS.get(size) if command == "version" and ratio else None
+    return {
+        "size": "/".join(map(str, size)),
+        "command": command,
+        "side": side,
+        "cpu": cpu,
+        "wall": wall,
+        "ratio": ratio,
+        "goal": goal,
+        "met": None if goal is None or ratio is None else ratio >= goal,
+    }
 
 
-def generate(root: Path, packages: int, changesets: int) -> None:
-    """The same repository for the same size, with one commit."""
+def medians(taken: Sequence[Taken]) -> Taken:
+    return Taken(statistics.median(each.wall for each in taken), statistics.median(each.cpu for each in taken))
+
+
+def once(command: Sequence[str], folder: Path, *, says: str = "", env: Mapping[str, str] | None = None) -> Taken:
+    """What one process and its children take; the end of everything when it fails, or does not say `says`."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = done.stdout.decode(errors="replace")
+    if done.returncode or says not in said:
+        sys.exit(f"exit code {done.returncode}: {' '.join(command)[:300]}\n{said[-1500:]}")
+    return Taken(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def tree(root: Path) -> Tree:
+    """Every file but git's own, by its path."""
+    files = (path for path in root.rglob("*") if path.is_file() and ".git" not in path.relative_to(root).parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def require_same(side: str, theirs: Tree, ours: Tree) -> None:
+    """End where a side has written something else than changesets."""
+    other = sorted(path for path in {*theirs, *ours} if theirs.get(path) != ours.get(path))
+    if other:
+        sys.exit(f"{side} writes something else than {THEIRS}: {', '.join(other[:5])}")
+
+
+def generate(
+    root: Path, packages: int, changesets: int, *, scope: str = "@acme", files: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The same repository for the same arguments, with one commit; the versions of its packages by name.
+
+    `files` are further ones, by their paths.
+    """
     choose = random.Random(packages * 31 + changesets)
     layers: list[list[str]] = [[] for _ in range(LAYERS)]
     versions: dict[str, str] = {}
     for number in range(packages):
-        layer, name = number * LAYERS // packages, f"@acme/p{number:05}"
+        layer, name = number * LAYERS // packages, f"{scope}/p{number:05}"
         below = layers[layer - 1] if layer else []
         versions[name] = f"{choose.randrange(1, 5)}.{choose.randrange(9)}.{choose.randrange(9)}"
         needed = choose.sample(below, min(5, len(below)))
@@ -139,17 +195,19 @@ def generate(root: Path, packages: int, changesets: int) -> None:
         }
         layers[layer].append(name)
         write(root / "packages" / f"p{number:05}" / "package.json", json.dumps(manifest, indent=2) + "\n")
-    names = [name for layer in layers for name in layer]
     write(root / "package.json", json.dumps({"name": "top", "private": True, "workspaces": ["packages/*"]}, indent=2))
     write(root / "package-lock.json", "{}\n")
-    write(root / ".changeset" / "config.json", json.dumps({"baseBranch": "main"}))
+    write(root / ".changeset" / "config.json", json.dumps({"baseBranch": "main", "access": "public"}))
     for number in range(changesets):
         bump = choose.choice(["patch", "patch", "minor", "major"])
-        named = "".join(f'"{each}": {bump}\n' for each in choose.sample(names, 2))
+        named = "".join(f'"{each}": {bump}\n' for each in choose.sample(list(versions), 2))
         write(root / ".changeset" / f"change-{number:04}.md", f"---\n{named}---\n\nChange number {number}.\n")
+    for path, text in (files or {}).items():
+        write(root / path, text)
     author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.test"]
     for given in (["init", "-q", "-b", "main"], ["add", "-A"], [*author, "commit", "-q", "-m", "start"]):
         subprocess.run(["git", *given], cwd=root, check=True, capture_output=True)
+    return versions
 
 
 def write(path: Path, text: str) -> None:
