@@ -12,13 +12,15 @@ from datetime import datetime
 from pathlib import Path
 
 from crossfade.config.load import LoadedProject
+from crossfade.versioning.coverage import Coverage
 from crossfade.versioning.edits import touched
 from crossfade.versioning.keep_a_changelog import changelog_edits
 from crossfade.versioning.majors import Lacking, check_majors
 from crossfade.versioning.naming import called
 from crossfade.versioning.notices import read_guides, read_notices
-from crossfade.versioning.preparing import Opened, Prepared, open_repository, prepare_version
-from crossfade.versioning.projects import OpenedProject, open_project, prepare_release
+from crossfade.versioning.order import order
+from crossfade.versioning.preparing import Opened, Prepared, open_repository, prepare_status, prepare_version
+from crossfade.versioning.projects import OpenedProject, open_project, prepare_project_status, prepare_release
 from crossfade.versioning.tags import TagScheme
 from crossfade.versioning.values import Bump, FileEdit, ReleasePlan, Snapshot
 from crossfade.versioning.workspace import read_text
@@ -60,6 +62,9 @@ def prepare(
     project = open_project(loaded, ignore=ignore, template=template)
     names = names_of(project)
     settings = loaded.project.versioning
+    if settings.compatibility == "crossfade":
+        # Refused before there are versions that could never be published in any order.
+        order(project.graph.packages, embeds=project.graph.rules.embeds, development=False)
     if settings.changelog == "changesets" or settings.compatibility != "crossfade":
         prepared = prepare_release(project, snapshot=snapshot)
     else:
@@ -72,6 +77,15 @@ def prepare(
         notices = read_notices(root)
         lacking = check_majors(releases, guides, notices, now, folder=settings.migration_guides, notice=settings.notice)
     return Release(root, prepared, names, lacking, project)
+
+
+def coverage_of(loaded: LoadedProject | None, start: Path, *, since: str | None = None) -> Coverage:
+    """What is about to be released and what changed, in the names that people use; `loaded` and `start` as above."""
+    if loaded is None:
+        return prepare_status(start, since=since)
+    project = open_project(loaded, since=since)
+    found, names = prepare_project_status(project, since=since), names_of(project)
+    return Coverage(called(found.plan, names), tuple(names.get(each, each) for each in found.changed))
 
 
 def names_of(project: OpenedProject) -> dict[str, str]:
@@ -113,7 +127,9 @@ def _with_sections(project: OpenedProject, snapshot: Snapshot | None, now: datet
         ecosystems=graph.ecosystems,
         tags=tags_of(project, prepared.plan),
     )
-    return replace(prepared, work=replace(prepared.work, edits=_each_once(prepared.work.edits, written)))
+    work = prepared.work
+    paths = (*work.paths, *(each.path for each in written)) if work.message is not None else work.paths
+    return replace(prepared, work=replace(work, edits=_each_once(work.edits, written), paths=paths))
 
 
 def _each_once(first: Sequence[FileEdit], then: Sequence[FileEdit]) -> tuple[FileEdit, ...]:

@@ -1,18 +1,60 @@
-"""What is told about a release: its notes, and which versions of its components work together."""
+"""What is told about a release: its notes, which versions of its components work together, and what commits suggest."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from crossfade.config.load import LoadedProject
 from crossfade.engine.releasing import Release, names_of
-from crossfade.versioning.compatibility import Matrix, matrix
+from crossfade.versioning.commit_log import Start, read_commits, starting_point
+from crossfade.versioning.compatibility import Matrix, Released, matrix
 from crossfade.versioning.notes import deployment_of, migrations_of, notes_of
 from crossfade.versioning.notes_template import render
 from crossfade.versioning.notices import read_guides
-from crossfade.versioning.projects import OpenedProject
-from crossfade.versioning.release_history import in_graph, read_history
-from crossfade.versioning.tags import TagScheme, read_tags
+from crossfade.versioning.package_json import ECOSYSTEMS
+from crossfade.versioning.projects import OpenedProject, open_project
+from crossfade.versioning.proposals import Proposals, propose
+from crossfade.versioning.release_history import Reader, in_graph, in_workspace, read_history
+from crossfade.versioning.tags import USUAL, TagScheme, read_tags
+from crossfade.versioning.values import Ecosystem, Package
+from crossfade.versioning.workspace import read_repository
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What history and commits are read with; the same of a project and of a workspace of changesets alone."""
+
+    root: Path
+    packages: tuple[Package, ...]
+    names: Mapping[str, str]
+    """Package → the name that people use, where it has another one."""
+    scheme: TagScheme
+    reader: Reader
+    ecosystems: Mapping[str, Ecosystem]
+    grouped: bool
+    """Whether repairs share a draft."""
+
+    @classmethod
+    def of(cls, loaded: LoadedProject | None, start: Path) -> Surroundings:
+        """Those of a project; of the workspace at `start` or above, where `loaded` is None."""
+        if loaded is None:
+            found = read_repository(start)
+            scheme = TagScheme.of(USUAL, single=found.tool == "root")
+            reader = in_workspace(found.packages)
+            return cls(found.root, found.packages, {}, scheme, reader, ECOSYSTEMS, grouped=False)
+        project = open_project(loaded)
+        graph, grouped = project.graph, loaded.project.versioning.changelog != "changesets"
+        reader, names = in_graph(loaded, graph), names_of(project)
+        return cls(
+            graph.repository.root, graph.packages, names, scheme_of(project), reader, graph.ecosystems, grouped=grouped
+        )
+
+    def called(self, name: str) -> str:
+        """The name that people use."""
+        return self.names.get(name, name)
 
 
 def release_notes(release: Release, project: OpenedProject, now: datetime, *, title: str, template: Path | None) -> str:
@@ -37,17 +79,26 @@ def release_notes(release: Release, project: OpenedProject, now: datetime, *, ti
     return render(notes, template or own)
 
 
-def compatibility_matrix(project: OpenedProject) -> tuple[Matrix, tuple[str, ...]]:
-    """Which released versions work together, and the tags that could not be read."""
-    graph = project.graph
-    history = read_history(
-        graph.repository.root,
-        scheme_of(project),
-        list(graph.members),
-        in_graph(project.loaded, graph),
-        graph.ecosystems,
-    )
-    return matrix(history.releases, graph.ecosystems), history.untold
+def compatibility_matrix(here: Surroundings) -> tuple[Matrix, tuple[str, ...]]:
+    """Which released versions work together, in the names that people use, and the tags that could not be read."""
+    names = [each.name for each in here.packages]
+    history = read_history(here.root, here.scheme, names, here.reader, here.ecosystems)
+    releases = [
+        Released(
+            here.called(each.component), each.version, {here.called(name): needs for name, needs in each.needs.items()}
+        )
+        for each in history.releases
+    ]
+    kinds = {here.called(each.name): here.ecosystems[each.ecosystem] for each in here.packages}
+    return matrix(releases, kinds), history.untold
+
+
+def drafts(here: Surroundings, since: str | None) -> tuple[Proposals, Start]:
+    """The changesets that commits suggest, and from where on they were read: after `since`, else the last release."""
+    names = [each.name for each in here.packages]
+    start = Start(since, f"since {since}") if since is not None else starting_point(here.root, here.scheme, names)
+    folders = {here.called(each.name): each.folder for each in here.packages}
+    return propose(read_commits(here.root, start.commit), folders, grouped=here.grouped), start
 
 
 def scheme_of(project: OpenedProject) -> TagScheme:

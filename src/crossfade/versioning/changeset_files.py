@@ -108,6 +108,23 @@ def changeset_text(releases: Iterable[Change], summary: str) -> str:
     return f"---\n{lines}\n---\n\n{summary}\n"
 
 
+def write_changeset(
+    root: Path, releases: Iterable[Change], summary: str, choose: Callable[[Sequence[str]], str]
+) -> str:
+    """Write a new changeset, whole or not at all, and return its path relative to the top; `choose` as below.
+
+    The folder is made where there is none, and no other changeset is written over.
+    """
+    folder = root / FOLDER
+    folder.mkdir(exist_ok=True)
+    while (path := folder / f"{changeset_name(choose)}.md").exists():
+        pass
+    partial = folder / f".{path.name}.{os.getpid()}"
+    partial.write_text(changeset_text(releases, summary), encoding="utf-8", newline="\n")
+    partial.replace(path)
+    return f"{FOLDER}/{path.name}"
+
+
 def changeset_name(choose: Callable[[Sequence[str]], str]) -> str:
     """A name that is easy to say, of three words; `choose` takes one of a list, as `random.choice` does.
 

@@ -31,6 +31,14 @@ class Coverage:
         return bool(self.changed) and not self.plan.changesets
 
     @property
+    def uncovered(self) -> tuple[str, ...]:
+        """Those that changed and stand in no changeset; none where a changeset says that nothing needs a release."""
+        if any(not each.releases for each in self.plan.changesets):
+            return ()
+        told = {change.name for each in self.plan.changesets for change in each.releases}
+        return tuple(name for name in self.changed if name not in told)
+
+    @property
     def exit_code(self) -> int:
         """What changesets ends with: 1 if changesets are missing."""
         return 1 if self.missing else 0

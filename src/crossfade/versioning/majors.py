@@ -98,7 +98,7 @@ def refuse(lacking: Sequence[Lacking]) -> None:
     untold = [each for each in lacking if each.notice and each.earliest is None]
     if untold:
         major = parse_version(untold[0].version).major
-        steps.append(f"tell the users, and record it by `crossfade change notice {untold[0].component}@{major}`")
+        steps.append(f"tell the users, and record it by `crossfade change notice {untold[0].component} {major}`")
     earliest = [each.earliest for each in lacking if each.notice and each.earliest]
     if earliest:
         steps.append(f"release it from {_written(max(earliest))} on")

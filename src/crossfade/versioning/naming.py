@@ -1,7 +1,8 @@
 """Names for people: a plan in the words of crossfade.yaml. Pure.
 
 An npm package goes by its own name in the graph (`@awell-health/navi-core`), since that is what others depend on; people
-call it by its component's name (`navi-core`), and so do guides, notices, notes and tags.
+call it by its component's name (`navi-core`), and so do guides, notices and notes. Git tags and changelogs have the package's
+own name, as changesets gives it to them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from crossfade.versioning.values import ReleasePlan
+from crossfade.versioning.values import PlannedRelease, ReleasePlan
 
 
 def called(plan: ReleasePlan, names: Mapping[str, str]) -> ReleasePlan:
@@ -29,5 +30,12 @@ def called(plan: ReleasePlan, names: Mapping[str, str]) -> ReleasePlan:
             )
             for each in plan.changesets
         ),
-        releases=tuple(each._replace(name=names.get(each.name, each.name)) for each in plan.releases),
+        releases=tuple(_called(each, names) for each in plan.releases),
+    )
+
+
+def _called(release: PlannedRelease, names: Mapping[str, str]) -> PlannedRelease:
+    what, space, because = release.why.rpartition(" ")  # `embeds @shop/core`: the last word may be a package
+    return release._replace(
+        name=names.get(release.name, release.name), why=f"{what}{space}{names.get(because, because)}"
     )

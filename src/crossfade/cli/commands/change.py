@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +12,12 @@ import typer
 
 from crossfade.cli.commands.pre import pre
 from crossfade.cli.place import Place
-from crossfade.cli.repository import names_of, project_of
+from crossfade.cli.repository import follows_changesets, names_of, project_of, require_finished
 from crossfade.core.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
     from crossfade.config.load import LoadedProject
+    from crossfade.versioning.values import Bump
 
 change = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 change.add_typer(pre, name="pre")
@@ -46,14 +47,19 @@ def add(
     empty: Annotated[bool, typer.Option("--empty", help="A changeset that says that nothing needs a release.")] = False,
 ) -> int:
     """Write a changeset: which components change, how much, and why. Asks, unless flags say it all."""
-    from crossfade.versioning.changeset_files import changeset_name, changeset_text  # noqa: PLC0415 - heavy
+    from crossfade.versioning.changeset_files import write_changeset  # noqa: PLC0415 - heavy
     from crossfade.versioning.values import BUMPS, Change  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
+    require_finished(place)
     loaded = project_of(place)
     root, known = names_of(loaded)
     asked = {"major": major or [], "minor": minor or [], "patch": patch or []}
     given = [Change(known(name), BUMPS[word]) for word, names in asked.items() for name in names]
+    if given and empty:
+        raise BadInputError(
+            "change.empty", "an empty changeset names no component", where="crossfade change add", next="drop --empty"
+        )
     if not given and not empty:
         given, summary = _asked(place, loaded, known, summary)
     _require_once(given)
@@ -61,15 +67,11 @@ def add(
         raise BadInputError(
             "change.no-summary", "a changeset says what changed", where="crossfade change add", next='add -m "…"'
         )
-    folder = root / ".changeset"
-    folder.mkdir(exist_ok=True)
-    while (path := folder / f"{changeset_name(random.choice)}.md").exists():
-        pass
-    path.write_text(changeset_text(given, summary.strip()), encoding="utf-8")
-    place.printer.line(f"✓ {path.relative_to(root)}")
+    path = write_changeset(root, given, summary.strip(), random.choice)
+    place.printer.line(f"✓ {path}")
     if place.printer.as_json:
         changes = [{"name": each.name, "bump": each.bump.word} for each in given]
-        place.printer.document({"file": str(path.relative_to(root)), "changes": changes})
+        place.printer.document({"file": path, "changes": changes})
     return ExitCode.DONE
 
 
@@ -85,27 +87,27 @@ def status(
 ) -> int:
     """Show what is about to be released, and what changed without a changeset.
 
-    Exit codes: 0 every changed component has a changeset; else 1 where changesets' own rules hold, 7 with crossfade.yaml.
+    Changed is what differs from where HEAD left the base branch, or REF. Where changesets' own rules hold, a single
+    changeset covers everything.
+
+    Exit codes: 0 every changed component stands in a changeset; else 7, or 1 where changesets' own rules hold.
     """
-    from crossfade.cli.render.versions import coverage_lines  # noqa: PLC0415 - heavy
-    from crossfade.versioning.coverage import as_changesets_json  # noqa: PLC0415 - heavy
-    from crossfade.versioning.preparing import prepare_status  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.versions import coverage_lines, coverage_object  # noqa: PLC0415 - heavy
+    from crossfade.engine.releasing import coverage_of  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
+    require_finished(place)
     loaded = project_of(place)
-    if loaded is None:
-        coverage = prepare_status(Path.cwd(), since=since)
-    else:
-        from crossfade.versioning.projects import open_project, prepare_project_status  # noqa: PLC0415 - heavy
-
-        coverage = prepare_project_status(open_project(loaded, since=since), since=since)
+    coverage = coverage_of(loaded, Path.cwd(), since=since)
+    theirs = follows_changesets(loaded)
+    lacking = coverage.uncovered if not theirs else coverage.changed if coverage.missing else ()
     if place.printer.as_json:
-        place.printer.document({**as_changesets_json(coverage.plan), "changed": list(coverage.changed)})
-    for line in coverage_lines(coverage, verbose=verbose):
+        place.printer.document(coverage_object(coverage, lacking))
+    for line in coverage_lines(coverage, lacking, verbose=verbose):
         place.printer.line(line)
-    if not coverage.missing:
+    if not lacking:
         return ExitCode.DONE
-    return coverage.exit_code if loaded is None else ExitCode.INCOMPLETE
+    return coverage.exit_code if theirs else ExitCode.INCOMPLETE
 
 
 @change.command("draft")
@@ -120,27 +122,18 @@ def draft(
 ) -> int:
     """Draft changesets from conventional commits, for you to read and correct; commits never decide a version."""
     from crossfade.cli.render.versions import proposal_lines, proposals_object  # noqa: PLC0415 - heavy
-    from crossfade.engine.telling import scheme_of  # noqa: PLC0415 - heavy
-    from crossfade.versioning.changeset_files import changeset_name, changeset_text  # noqa: PLC0415 - heavy
-    from crossfade.versioning.commit_log import read_commits, starting_point  # noqa: PLC0415 - heavy
-    from crossfade.versioning.projects import open_project  # noqa: PLC0415 - heavy
-    from crossfade.versioning.proposals import propose  # noqa: PLC0415 - heavy
+    from crossfade.engine.telling import Surroundings, drafts  # noqa: PLC0415 - heavy
+    from crossfade.versioning.changeset_files import write_changeset  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
-    project = open_project(place.loaded)
-    graph, root = project.graph, project.graph.repository.root
-    start = since if since is not None else starting_point(root, scheme_of(project), list(graph.members)).commit
-    folders = {member.component or name: member.package.folder for name, member in graph.members.items()}
-    found = propose(
-        read_commits(root, start), folders, grouped=place.loaded.project.versioning.changelog != "changesets"
-    )
-    written = []
-    for proposal in found.proposals if write else ():
-        path = root / ".changeset" / f"{changeset_name(random.choice)}.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(changeset_text(proposal.releases, proposal.summary), encoding="utf-8")
-        written.append(str(path.relative_to(root)))
-    for line in proposal_lines(found, written):
+    require_finished(place)
+    here = Surroundings.of(project_of(place), Path.cwd())
+    found, start = drafts(here, since)
+    written = [
+        write_changeset(here.root, proposal.releases, proposal.summary, random.choice)
+        for proposal in (found.proposals if write else ())
+    ]
+    for line in proposal_lines(found, start, written):
         place.printer.line(line)
     if place.printer.as_json:
         place.printer.document(proposals_object(found, written))
@@ -160,6 +153,7 @@ def notice(
     from crossfade.versioning.notices import Notice, write_notice  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
+    require_finished(place)
     graph = read_graph(place.loaded)
     member = graph.members[graph.named(component, "crossfade change notice")]
     made = Notice(member.component or member.package.name, major, datetime.now(UTC), place.actor, how)
@@ -186,18 +180,34 @@ def _asked(
         place.printer.line(
             f"components: {', '.join(name for name, c in loaded.project.components.items() if c.source)}"
         )
-    names = [
-        known(name.strip())
-        for name in typer.prompt("Which of them changed (commas between)").split(",")
-        if name.strip()
+    names = _ask("Which of them changed (commas between)", lambda text: _names_in(text, known))
+    given = [
+        Change(name, _ask(f"{name}: major, minor or patch", lambda word: _bump_in(word, BUMPS), default="patch"))
+        for name in names
     ]
-    given = []
-    for name in names:
-        word = typer.prompt(f"{name}: major, minor or patch", default="patch")
-        if word not in BUMPS:
-            raise BadInputError("change.bad-bump", f"{word!r} is no bump", next="write major, minor or patch")
-        given.append(Change(name, BUMPS[word]))
     return given, summary or typer.prompt("What changed, for those who use it")
+
+
+def _ask(question: str, read: Callable[[str], Any], default: str | None = None) -> Any:
+    """The answer to a question, which is asked again until it can be understood."""
+    while True:
+        try:
+            return read(typer.prompt(question, default=default))
+        except BadInputError as error:
+            typer.echo(f"  {error.what}; {error.next}")
+
+
+def _names_in(text: str, known: Callable[[str], str]) -> list[str]:
+    names = [known(name.strip()) for name in text.split(",") if name.strip()]
+    if not names:
+        raise BadInputError("change.nothing-said", "that names no component", next="name one, or leave with Ctrl-C")
+    return list(dict.fromkeys(names))
+
+
+def _bump_in(word: str, bumps: Mapping[str, Bump]) -> Bump:
+    if word not in bumps:
+        raise BadInputError("change.bad-bump", f"{word!r} is no bump", next="write major, minor or patch")
+    return bumps[word]
 
 
 def _require_once(given: Sequence[Any]) -> None:

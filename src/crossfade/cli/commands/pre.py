@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from crossfade.cli.place import Place
-from crossfade.cli.repository import project_of
+from crossfade.cli.repository import finish, project_of
 from crossfade.core.errors import ExitCode
 
 pre = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
@@ -29,6 +29,7 @@ def enter(
     from crossfade.versioning.projects import enter_project_pre  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
+    finish(place)
     loaded = project_of(place)
     return _pre_mode(
         place,
@@ -44,6 +45,7 @@ def leave(ctx: typer.Context) -> int:
     from crossfade.versioning.projects import exit_project_pre  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
+    finish(place)
     loaded = project_of(place)
     return _pre_mode(
         place,

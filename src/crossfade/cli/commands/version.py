@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crossfade.cli.place import Place
-from crossfade.cli.repository import project_of, root_of
+from crossfade.cli.render.plain import plural
+from crossfade.cli.repository import finish, follows_changesets, project_of, require_finished, root_of
 from crossfade.core.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def version(
 ) -> int:
     """Turn the changesets into versions: all files of a release commit, or none.
 
-    Manifests, changelogs, lock files and version maps are written together. The changesets are used up; commit what was written, then `crossfade publish`. In a repository with
+    Manifests, changelogs, lock files and version maps are written together. The changesets are used up; commit what was
+    written, then `crossfade publish`. A run that was killed is finished by the next one. In a repository with
     .changeset/config.json and no sources in crossfade.yaml the result is that of @changesets/cli.
 
     Exit codes: 0 done, 1 nothing to do where changesets' own rules hold, 2 refused.
@@ -51,19 +53,22 @@ def version(
     from crossfade.engine.releasing import prepare  # noqa: PLC0415 - heavy
 
     place, now = Place.of(ctx), datetime.now(UTC)
+    if dry_run:
+        require_finished(place)
+    finished = not dry_run and finish(place)
     loaded = project_of(place)
-    root = root_of(loaded)
-    _resume(place, root)
-    release = prepare(loaded, root, now, ignore=ignore or [], snapshot=_snapshot(snapshot, now), template=template)
+    release = prepare(
+        loaded, root_of(loaded), now, ignore=ignore or [], snapshot=_snapshot(snapshot, now), template=template
+    )
     for warning in release.prepared.warnings:
         place.printer.note(f"warning: {warning}")
     place.printer.show(release_view(release))
+    if not dry_run and not release.prepared.nothing:
+        _write(place, release, notes, now)
     if place.printer.as_json:
         place.printer.document({"dry_run": dry_run, **release_object(release)})
-    if release.prepared.nothing:
-        return release.prepared.exit_code if loaded is None else ExitCode.DONE
-    if not dry_run:
-        _write(place, release, notes, now)
+    if release.prepared.nothing and follows_changesets(loaded) and not finished:
+        return release.prepared.exit_code
     return ExitCode.DONE
 
 
@@ -72,11 +77,13 @@ def _write(place: Place, release: Release, notes: Path | None, now: datetime) ->
     from crossfade.versioning.writing import carry_out  # noqa: PLC0415 - heavy
 
     refuse(release.lacking)
-    text = None if notes is None else _notes_text(release, now, title="", template=None)
-    carry_out(release.root, release.prepared.work)
-    if notes is not None and text is not None:
-        notes.write_text(text, encoding="utf-8")
-    place.printer.line(f"\n✓ {len(release.prepared.work.edits)} files are written; commit them")
+    work = release.prepared.work
+    if notes is not None:
+        # Before the versions: once these are written, no changeset tells any more what the notes would say.
+        _write_notes(notes, _notes_text(release, now, title="", template=None))
+    carry_out(release.root, work)
+    count = plural(len(work.edits), "file")
+    place.printer.line(f"\n✓ {count} written{'; commit them' if work.message is None else ' and committed'}")
 
 
 def notes(
@@ -95,22 +102,32 @@ def notes(
     from crossfade.engine.releasing import prepare  # noqa: PLC0415 - heavy
 
     place, now = Place.of(ctx), datetime.now(UTC)
-    release = prepare(place.loaded, Path.cwd(), now)
-    place.printer.raw(_notes_text(release, now, title=title, template=template).rstrip("\n"))
+    require_finished(place)
+    release = prepare(project_of(place), Path.cwd(), now)
+    if release.prepared.nothing:
+        place.printer.note("there is nothing to release: no changeset says so")
+    text = _notes_text(release, now, title=title, template=template)
+    if place.printer.as_json:
+        place.printer.document({"notes": text})
+    else:
+        place.printer.raw(text.rstrip("\n"))
     return ExitCode.DONE
 
 
 def compatibility(ctx: typer.Context) -> int:
     """Print which released versions work together, from the ranges at each tag."""
-    from crossfade.engine.telling import compatibility_matrix  # noqa: PLC0415 - heavy
-    from crossfade.versioning.projects import open_project  # noqa: PLC0415 - heavy
+    from crossfade.engine.telling import Surroundings, compatibility_matrix  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
-    matrix, untold = compatibility_matrix(open_project(place.loaded))
+    require_finished(place)
+    matrix, untold = compatibility_matrix(Surroundings.of(project_of(place), Path.cwd()))
     if place.printer.as_json:
         place.printer.document({"matrix": matrix.as_json(), "untold": list(untold)})
         return ExitCode.DONE
-    place.printer.raw(matrix.as_markdown().rstrip("\n"))
+    if matrix.rows:
+        place.printer.raw(matrix.as_markdown().rstrip("\n"))
+    else:
+        place.printer.line("no release that git has a tag of needs another one")
     for tag in untold:
         place.printer.note(f"{tag} is left out: what it holds cannot be read")
     return ExitCode.DONE
@@ -136,10 +153,13 @@ def _snapshot(tag: str | None, now: datetime) -> Any:
     return Snapshot(now.timestamp(), None if tag == _UNNAMED else tag)
 
 
-def _resume(place: Place, root: Path) -> None:
-    """Finish what an earlier run was killed in, and say so."""
-    from crossfade.versioning.writing import resume  # noqa: PLC0415 - heavy
-
-    work = resume(root)
-    if work is not None:
-        place.printer.note(f"an earlier run was cut short; its {len(work.edits)} files are written now")
+def _write_notes(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInputError(
+            "notes.unwritable",
+            f"the notes cannot be written: {error.strerror}",
+            where=str(path),
+            next="name a file in a folder that is there",
+        ) from None

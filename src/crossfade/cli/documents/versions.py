@@ -19,6 +19,16 @@ class ChangesetObject(TypedDict):
     changes: list[ChangeObject]
 
 
+class CoverageObject(TypedDict):
+    """`crossfade change status`: what `changeset status --output` writes, and what changed."""
+
+    changesets: Annotated[list[dict[str, Any]], "each with `id`, `summary` and `releases` (`name`, `type`)"]
+    releases: Annotated[list[dict[str, Any]], "each with `name`, `type`, `oldVersion`, `newVersion`, `changesets`"]
+    preState: Annotated[dict[str, Any] | None, "pre mode: `mode` and `tag`"]
+    changed: Annotated[list[str], "components with files that differ"]
+    lacking: Annotated[list[str], "those among them that no changeset tells of"]
+
+
 class WrittenObject(TypedDict):
     """`crossfade change notice`, and `crossfade change pre`."""
 
@@ -75,6 +85,12 @@ class VersionObject(TypedDict):
     changesets: Annotated[list[str], "that are used up"]
     files: list[EditObject]
     lacking: Annotated[list[str], "what a major needs before it may be released"]
+
+
+class NotesObject(TypedDict):
+    """`crossfade notes`."""
+
+    notes: Annotated[str, "the release notes, in Markdown"]
 
 
 class CompatibilityObject(TypedDict):

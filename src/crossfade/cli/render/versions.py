@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from crossfade.cli.render.plain import one_line, plural
-from crossfade.versioning.coverage import Coverage, status_lines
+from crossfade.versioning.coverage import Coverage, as_changesets_json, status_lines
 from crossfade.versioning.values import Bump
 
 if TYPE_CHECKING:
     from crossfade.engine.releasing import Release
+    from crossfade.versioning.commit_log import Start
     from crossfade.versioning.proposals import Proposals
 
 _STYLE = {Bump.MAJOR: "red", Bump.MINOR: "cyan", Bump.PATCH: "green", Bump.NONE: "dim"}
@@ -66,16 +67,22 @@ def release_object(release: Release) -> dict[str, Any]:
     }
 
 
-def coverage_lines(coverage: Coverage, *, verbose: bool) -> Iterator[str]:
+def coverage_lines(coverage: Coverage, lacking: Sequence[str], *, verbose: bool) -> Iterator[str]:
     """What is about to be released, and what changed without a changeset."""
     lines = status_lines(coverage.plan, verbose=verbose)
     yield from lines or ["nothing is about to be released"]
-    if coverage.missing:
-        yield f"✗ changed, and no changeset says so: {', '.join(coverage.changed)}"
-        yield "  next:  crossfade change add"
+    if lacking:
+        yield f"✗ changed, and no changeset says so: {', '.join(lacking)}"
+        yield "  next:  crossfade change add; with --empty where nobody will notice"
 
 
-def proposal_lines(found: Proposals, written: Sequence[str]) -> Iterator[str]:
+def coverage_object(coverage: Coverage, lacking: Sequence[str]) -> dict[str, Any]:
+    """The same as JSON: what `changeset status --output` writes, and what changed."""
+    told = {"preState": None, **as_changesets_json(coverage.plan)}
+    return {**told, "changed": list(coverage.changed), "lacking": list(lacking)}
+
+
+def proposal_lines(found: Proposals, start: Start, written: Sequence[str]) -> Iterator[str]:
     """The drafts, and the commits that suggest none."""
     for index, proposal in enumerate(found.proposals):
         names = ", ".join(f"{each.name} {each.bump.word}" for each in proposal.releases)
@@ -87,7 +94,9 @@ def proposal_lines(found: Proposals, written: Sequence[str]) -> Iterator[str]:
     rest = len(found.quiet) + len(found.covered) + len(found.cancelled)
     if rest:
         yield f"{plural(rest, 'commit')} need none"
-    if found.proposals and not written:
+    if not found.proposals:
+        yield f"no commit {start.why} suggests a changeset"
+    elif not written:
         yield "write them with --write, then read and correct them"
 
 
