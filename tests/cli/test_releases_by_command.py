@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import signal
 import sqlite3
-import sys
 import time
-from pathlib import Path
-from typing import Self
 
 import pytest
 from shapes import holds
-from shop import DEADLINE
+from terminal import Terminal
 
 pytestmark = pytest.mark.real
 
@@ -143,7 +137,7 @@ def test_a_worker_carries_what_was_detached(shop) -> None:
 
 def test_a_terminal_gets_a_tree_and_a_warning_before_one_leaves(shop) -> None:
     assert shop.run("deploy", "api@1.0.0").code == 0
-    with _Terminal(shop.folder, "deploy", "api@1.1.0") as terminal:
+    with Terminal(shop.folder, "deploy", "api@1.1.0") as terminal:
         terminal.read_until("step 4 of 6")
         terminal.type("\x03")
         terminal.read_until("keeps 10 % of the traffic and nobody watches it")
@@ -154,50 +148,3 @@ def test_a_terminal_gets_a_tree_and_a_warning_before_one_leaves(shop) -> None:
     assert "crossfade abort api production" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert shop.run("abort").code == 0
-
-
-class _Terminal:
-    """A command on a terminal of its own."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.seen = ""
-        self._pid, self._master = pty.fork()
-        if self._pid == 0:  # the child: it becomes the command
-            os.chdir(folder)
-            environment = {**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "50"}
-            os.execve(  # noqa: S606 - the command itself, with arguments of this test
-                sys.executable, [sys.executable, "-m", "crossfade.cli.main", *arguments], environment
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-        os.close(self._master)
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def read_until(self, text: str) -> None:
-        while text not in " ".join(self.seen.split()):
-            assert self._read(), f"{text!r} never came:\n{self.seen}"
-
-    def ends(self) -> int:
-        while self._read():
-            pass
-        _, status = os.waitpid(self._pid, 0)
-        self._pid = 0
-        return os.waitstatus_to_exitcode(status)
-
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self._master], [], [], DEADLINE)
-        assert ready, f"silence:\n{self.seen}"
-        try:
-            data = os.read(self._master, 65536)
-        except OSError:  # the command has ended
-            return False
-        self.seen += data.decode(errors="replace")
-        return bool(data)

@@ -121,12 +121,19 @@ def command_of(entry: Entry) -> Any:
     target = getattr(importlib.import_module(f"crossfade.cli.commands.{module}"), name)
     if isinstance(target, typer.Typer):
         group: Any = typer.main.get_command(target)
-        for each in group.commands.values():
-            each.params += _everywhere()
+        _add_everywhere(group)
         return group
     command = _single(entry.name, target)
     command.params += _everywhere()
     return command
+
+
+def _add_everywhere(group: Any) -> None:
+    for each in group.commands.values():
+        if hasattr(each, "commands"):
+            _add_everywhere(each)
+        else:
+            each.params += _everywhere()
 
 
 def root() -> Any:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from typer import BadParameter, Exit, TyperException
+from typer import Abort, BadParameter, Exit, TyperException
 
 from crossfade import __version__
 from crossfade.core.errors import BadInputError, CrossfadeError, ExitCode
@@ -35,7 +35,7 @@ def guarded(arguments: Sequence[str]) -> int:
     except CrossfadeError as error:
         printer.error(error)
         code = error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):  # the second one is Ctrl-C at a question
         printer.note("interrupted")
         code = ExitCode.INTERRUPTED
     except BrokenPipeError:
