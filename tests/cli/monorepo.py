@@ -120,7 +120,7 @@ class Monorepo:
         assert ran.code == 2, ran.out + ran.err
         assert says in ran.err
         assert where in ran.err
-        assert "  next:  " in ran.err, ran.err
+        assert "  next:  " in ran.err or "crossfade.yaml has" in ran.err, ran.err
         assert self.tree() == before
         return ran
 

@@ -68,7 +68,7 @@ def test_everything_that_is_missing_is_told_at_once():
     assert "docs/migrations/web-v2.md" in fault.what
     assert "2025-11-30 10:30 UTC" in fault.what, "told three days ago: eleven are left"
     assert "2025-12-03 10:30 UTC" in fault.what, "told now: fourteen"
-    assert "crossfade change notice web@2" in fault.next
+    assert "crossfade change notice web 2`" in fault.next
     assert "docs@" not in fault.where
 
 

@@ -64,7 +64,8 @@ def prepare(
     settings = loaded.project.versioning
     if settings.compatibility == "crossfade":
         # Refused before there are versions that could never be published in any order.
-        order(project.graph.packages, embeds=project.graph.rules.embeds, development=False)
+        graph = project.graph
+        order(graph.packages, embeds=graph.rules.embeds, development=False, place_of=graph.place_of)
     if settings.changelog == "changesets" or settings.compatibility != "crossfade":
         prepared = prepare_release(project, snapshot=snapshot)
     else:

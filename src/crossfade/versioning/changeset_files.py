@@ -91,7 +91,7 @@ def parse_changeset(text: str, path: str) -> Changeset:
         raise BadInputError("versions.bad-changeset", what, where=f"{path}:1", next=_EXAMPLE)
     first = text.count("\n", 0, match.start(1)) + 1
     releases = _simple(match[1]) or _any_yaml(match[1], path, first)
-    return Changeset(path.removeprefix(f"{FOLDER}/").removesuffix(".md"), releases, match[2].strip(TRIMMED))
+    return Changeset(path.removeprefix(f"{FOLDER}/").removesuffix(".md"), releases, match[2].strip(TRIMMED), text=text)
 
 
 def changeset_text(releases: Iterable[Change], summary: str) -> str:

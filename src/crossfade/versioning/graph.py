@@ -7,6 +7,7 @@ Packages of a workspace that crossfade.yaml does not name are in the graph as we
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -84,6 +85,19 @@ class Graph:
         hint = suggest(name, [each for each in known if each])
         raise BadInputError("versions.unknown-package", what, where=where, next=hint)
 
+    def place_of(self, name: str, needed: str) -> str:
+        """`FILE:LINE` where a package says that it needs another: in crossfade.yaml, or in its manifest."""
+        member, called = self.members[name], self.needs.get(name, {}).get(needed)
+        embedded = needed in self.rules.embeds.get(name, ())
+        if member.component and (called or embedded):
+            at: At = ("components", member.component, "source", *(("needs", called) if called else ("embeds",)))
+            mark = parse(read_text(self.repository.root, self.config) or "", self.config).mark(at, at_key=True)
+            return f"{self.config}:{mark.line}"
+        manifest = member.package.manifest
+        said = re.compile(rf"(?<![\w/-]){re.escape(self.members[needed].own_name)}(?![\w/-])")
+        lines = enumerate(self.repository.texts.get(manifest, "").split("\n"), 1)
+        return next((f"{manifest}:{number}" for number, line in lines if said.search(line)), manifest)
+
     def resolved(self, changesets: Sequence[Changeset]) -> tuple[Changeset, ...]:
         """The changesets with the names that packages have in the graph; BadInputError names the file."""
         return tuple(replace(each, releases=tuple(self._changes(each))) for each in changesets)
@@ -91,12 +105,11 @@ class Graph:
     def _changes(self, changeset: Changeset) -> Iterator[Change]:
         seen: dict[str, str] = {}
         for name, bump in changeset.releases:
-            package = self.named(name, changeset.path)
+            package = self.named(name, changeset.place_of(name))
             if package in seen:
                 what = f"{seen[package]!r} and {name!r} are the same package"
-                raise BadInputError(
-                    "versions.named-twice", what, where=changeset.path, next="keep one of the two lines"
-                )
+                where = changeset.place_of(name)
+                raise BadInputError("versions.named-twice", what, where=where, next="keep one of the two lines")
             seen[package] = name
             yield Change(package, bump)
 

@@ -12,7 +12,8 @@ from crossfade.versioning.sections import Entry, Section, by_section, entries_of
 from crossfade.versioning.values import Bump, PlannedRelease, ReleasePlan
 
 if TYPE_CHECKING:
-    from crossfade.config.model import BlueGreen, Canary, Direct, Judge, Rule
+    from crossfade.config.model import Judge, Rule
+    from crossfade.config.strategies import BlueGreen, Canary, Direct
 
 Status = Literal["New", "Updated", "Patched", "Unchanged"]
 

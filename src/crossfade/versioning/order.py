@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from crossfade.core.errors import BadInputError
 from crossfade.versioning.values import Package
@@ -11,12 +11,17 @@ _NOTHING: Mapping[str, tuple[str, ...]] = {}
 
 
 def order(
-    packages: Sequence[Package], *, embeds: Mapping[str, Sequence[str]] = _NOTHING, development: bool = True
+    packages: Sequence[Package],
+    *,
+    embeds: Mapping[str, Sequence[str]] = _NOTHING,
+    development: bool = True,
+    place_of: Callable[[str, str], str] | None = None,
 ) -> tuple[tuple[str, ...], ...]:
     """Names of the packages in levels: each needs only what stands in levels before its own.
 
     `embeds` maps a name to those whose build becomes part of its own. `development=False` leaves out development
-    dependencies, which matter to a build and not to a publication. BadInputError `versions.cycle` shows a shortest cycle.
+    dependencies, which matter to a build and not to a publication. BadInputError `versions.cycle` shows a shortest cycle;
+    `place_of` says in which file and line one needs another (the manifest when None).
 
     >>> from crossfade.versioning.values import Dependency
     >>> api = Package("api", "1.0.0", dependencies=(Dependency("core", "^1.0.0"), Dependency("left-pad", "*")))
@@ -42,7 +47,8 @@ def order(
         level = following
     left = {name: needs[name] for name, count in waiting.items() if count}
     if left:
-        raise _cycle(left, {package.name: package.manifest for package in packages})
+        manifests = {package.name: package.manifest for package in packages}
+        raise _cycle(left, place_of or (lambda name, _: manifests[name]))
     return tuple(levels)
 
 
@@ -61,11 +67,11 @@ def _needs(
     }
 
 
-def _cycle(left: Mapping[str, set[str]], manifests: Mapping[str, str]) -> BadInputError:
+def _cycle(left: Mapping[str, set[str]], place_of: Callable[[str, str], str]) -> BadInputError:
     """The error for packages that wait for each other; it tells one of their shortest cycles."""
     found = min((path for name in sorted(left) if (path := _way_back(name, left))), key=len)
     what = f"these need each other, so none of them can come first: {' → '.join([*found, found[0]])}"
-    where = ", ".join(dict.fromkeys(manifests[name] for name in found))
+    where = ", ".join(dict.fromkeys(map(place_of, found, [*found[1:], found[0]])))
     return BadInputError("versions.cycle", what, where=where, next="take one of these dependencies away")
 
 

@@ -106,7 +106,7 @@ def _unknown(changeset: Changeset, name: str, packages: Mapping[str, Package]) -
     return BadInputError(
         "versions.unknown-package",
         f"it names {name!r}, which is not a package of this repository",
-        where=changeset.path,
+        where=changeset.place_of(name),
         next=f"{meant}correct the name, or delete the line if the package is gone",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -80,6 +81,18 @@ class Changeset:
     summary: str = ""
     sha: str | None = None
     """The commit that added the file, whole."""
+    text: str | None = field(default=None, compare=False, repr=False)
+    """The whole file, where it was read from one."""
+
+    def place_of(self, name: str) -> str:
+        r"""`FILE:LINE` of the line that names a package; the file alone where it has no such line.
+
+        >>> Changeset("calm", text='---\n"core": minor\n---\n').place_of("core")
+        '.changeset/calm.md:2'
+        """
+        named = re.compile(rf"""\s*["']?{re.escape(name)}["']?\s*:""")
+        lines = enumerate((self.text or "").split("\n"), 1)
+        return next((f"{self.path}:{number}" for number, line in lines if named.match(line)), self.path)
 
     @property
     def path(self) -> str:

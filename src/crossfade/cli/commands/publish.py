@@ -98,7 +98,7 @@ def _nothing_to_do(place: Place, gathering: Gathering, outlook: Outlook, *, dry_
     from crossfade.cli.render.publishing import publish_object  # noqa: PLC0415 - heavy
 
     if not outlook.open:
-        _settle(place, outlook)
+        _settle(place, gathering, outlook)
         _push(place, gathering, push)
         place.printer.line("everything is published")
     if place.printer.as_json:
@@ -106,10 +106,13 @@ def _nothing_to_do(place: Place, gathering: Gathering, outlook: Outlook, *, dry_
     return ExitCode.DONE
 
 
-def _settle(place: Place, outlook: Outlook) -> None:
+def _settle(place: Place, gathering: Gathering, outlook: Outlook) -> None:
     """What a crash left unfinished in the journal, and another run has found done."""
+    from crossfade.engine.publications import settle  # noqa: PLC0415 - heavy
+
+    done = [(target.key, target.at) for target in outlook.done]
     with place.control() as control:
-        control.store.publications.settle([(t.key, t.at) for t in outlook.done], actor=place.actor)
+        settle(gathering.checkout, done, control.store, actor=place.actor)
 
 
 def _ended(place: Place, gathering: Gathering, outlook: Outlook, ended: Publication, *, push: str | None) -> int:
