@@ -1,18 +1,18 @@
 """The Navi example as somebody tries it: a copy under git, its registries on free ports, and the real commands."""
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
-from registry_world import free_port
+import httpx
+
+from free_ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "navi"
 SCOPE = "@awell-health"
@@ -20,7 +20,7 @@ NPM = ("navi-core", "navi-js", "navi-react")
 CROSSFADE = (sys.executable, "-m", "crossfade.cli.main")
 DEADLINE = 120.0
 MADE = shutil.ignore_patterns("node_modules", "dist", "image", ".crossfade", "cdn", ".registries", "__pycache__")
-MANIFESTS = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Navi:
@@ -120,28 +120,20 @@ class Navi:
 
     def packument(self, name):
         """What the npm registry says about a package; None when it knows none."""
-        with contextlib.suppress(urllib.request.HTTPError):
-            return json.loads(fetched(f"{self.npm}/{quote(f'{SCOPE}/{name}', safe='')}"))
-        return None
+        answer = httpx.get(f"{self.npm}/{quote(f'{SCOPE}/{name}', safe='')}")
+        return None if answer.status_code == 404 else answer.raise_for_status().json()
 
-    def image_tags(self, name="navi-portal", repository=SCOPE[1:]):
-        """Tag → digest of the manifest that it leads to."""
-        try:
-            tags = json.loads(fetched(f"{self.images}/v2/{repository}/{name}/tags/list"))["tags"] or ()
-        except urllib.request.HTTPError:
-            return {}
-        return {tag: self._digest(f"{repository}/{name}", tag) for tag in tags}
-
-    def _digest(self, repository, tag):
-        asked = urllib.request.Request(
-            f"{self.images}/v2/{repository}/manifests/{tag}", headers={"Accept": MANIFESTS}, method="HEAD"
-        )
-        with urllib.request.urlopen(asked, timeout=30) as answer:
-            return answer.headers["Docker-Content-Digest"]
+    def image_tags(self):
+        """Tag → digest of the manifest that it leads to, of the portal's images."""
+        repository = f"{self.images}/v2/{SCOPE[1:]}/navi-portal"
+        answer = httpx.get(f"{repository}/tags/list")
+        names = [] if answer.status_code == 404 else answer.raise_for_status().json()["tags"] or []
+        asked = {tag: httpx.head(f"{repository}/manifests/{tag}", headers={"accept": MANIFEST}) for tag in names}
+        return {tag: each.raise_for_status().headers["docker-content-digest"] for tag, each in asked.items()}
 
     def loader(self, folder):
         """The loader's text as a browser gets it from a folder of the CDN."""
-        return fetched(f"{self.cdn}/{folder}/navi-loader.js")
+        return httpx.get(f"{self.cdn}/{folder}/navi-loader.js").raise_for_status().text
 
 
 class Registries:
@@ -204,12 +196,6 @@ def run(argv, folder, environ):
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     return Ended(argv, done.returncode, done.stdout, done.stderr)
-
-
-def fetched(url):
-    """The text at an address."""
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return answer.read().decode()
 
 
 def _three(line):

@@ -93,10 +93,20 @@ def test_a_part_of_it_is_a_publication_of_its_own_with_the_same_bytes(publicatio
     assert publications.find(first.id).ending is None
     with pytest.raises(BadInputError, match="differs"):
         begin(publications, [Item("core", "npm", CORE.at, "ff")], new_id)
-    publications.settle([(CORE.key, CORE.at)], actor="ada")
-    assert [each.ending for each in publications.newest(2)] == ["done", None]
-    publications.settle([(CORE.key, CORE.at), (SHELL.key, SHELL.at)], actor="ada")
-    assert publications.find(first.id).ending == "done"
+    assert [each.id for each in publications.complete([(CORE.key, CORE.at)])] == [part.id]
+    publications.finish(part.id, actor="ada")
+    (left,) = publications.complete([(CORE.key, CORE.at), (SHELL.key, SHELL.at)])
+    assert left.id == first.id
+
+
+def test_a_git_tag_is_recorded_once(publications, store):
+    first = begin(publications, [CORE])
+    for _ in range(2):
+        publications.note_tag(first.id, "core", "core@1.0.0", commit="c" * 40, actor="ada")
+    assert publications.find(first.id).journal.standing(CORE.key).state == "wanted"
+    (told,) = [row for row in store.events() if row.kind == "publication.git-tag"]
+    assert (told.component, told.text) == ("core", "core@1.0.0 stands on cccccccccccc")
+    assert store.verify_audit().sound
 
 
 def test_faults_are_remembered_and_recorded(publications, store):

@@ -18,9 +18,9 @@ from crossfade.config.model import Project
 from crossfade.core.errors import BadInputError
 from crossfade.core.ids import make_id, random_entropy
 from crossfade.core.semver import SemVer
-from crossfade.rollouts.rollout import Event
-from crossfade.store.publications import Publication
+from crossfade.store.publications import Place, Publication
 from crossfade.store.store import Store
+from crossfade.versioning.tags import Standing as StandingTag
 from crossfade.versioning.tags import Tag, TagScheme, create_tags, missing, read_tags
 
 
@@ -168,7 +168,7 @@ async def carry_out(
     if not journal.done:
         return ended
     store.publications.finish(publication.id, actor=actor)
-    store.publications.settle(done | {(item.key, item.at) for item in journal.items}, actor=actor)
+    settle(checkout, done | {(item.key, item.at) for item in journal.items}, store, actor=actor)
     return replace(ended, ending="done")
 
 
@@ -204,12 +204,33 @@ def _tag(checkout: Checkout, publication: Publication, store: Store, actor: str)
     components = dict.fromkeys(item.component for item in publication.journal.items)
     done = [name for name in components if publication.journal.component_done(name)]
     wanted = {name: replace(checkout.tag(name), commit=publication.revision) for name in done}
-    made = {tag.name for tag in create_tags(checkout.root, list(wanted.values()))}
-    for component, tag in wanted.items():
-        if tag.name in made:
-            data = {"tag": tag.name, "commit": tag.commit, "publication": publication.id}
-            event = Event("publication.git-tag", f"{tag.name} stands on {tag.commit[:12]}", actor, data)
-            store.publications.remember(component, [event])
+    create_tags(checkout.root, list(wanted.values()))
+    _note_tags(publication, wanted, store, actor)
+
+
+def _note_tags(publication: Publication, standing: Mapping[str, Tag], store: Store, actor: str) -> None:
+    """Write down which components have their tag: also one that was made in the moment before a crash."""
+    for component, tag in standing.items():
+        store.publications.note_tag(publication.id, component, tag.name, commit=tag.commit, actor=actor)
+
+
+def settle(checkout: Checkout, done: Iterable[Place], store: Store, *, actor: str) -> None:
+    """Finish every publication that is left with nothing to do, as after a crash in its last moment.
+
+    `done` is what was found where it is to be: published, and tagged in git where it is a release.
+    """
+    for publication in store.publications.complete(done):
+        if checkout.releases:
+            standing = read_tags(checkout.root)
+            components = dict.fromkeys(item.component for item in publication.journal.items)
+            tags = {name: replace(checkout.tag(name), commit=publication.revision) for name in components}
+            there = {name: tag for name, tag in tags.items() if _stands(tag, standing)}
+            _note_tags(publication, there, store, actor)
+        store.publications.finish(publication.id, actor=actor)
+
+
+def _stands(tag: Tag, standing: Mapping[str, StandingTag]) -> bool:
+    return tag.name in standing and standing[tag.name].commit == tag.commit
 
 
 def require_known(checkout: Checkout, components: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from crossfade.artifacts.journal import Item, Journal, Standing
+from crossfade.artifacts.journal import Item, Journal, Standing, key
 from crossfade.artifacts.port import Coordinate
 from crossfade.core.errors import BadInputError
 from crossfade.rollouts.rollout import Event
@@ -95,13 +95,15 @@ class Publications:
         row = queries.select(connection, known.id)
         return known if row is None else _publication(connection, row)
 
-    def settle(self, done: Iterable[Place], *, actor: str) -> None:
-        """Finish every publication of which everything is where it is to be."""
+    def complete(self, done: Iterable[Place]) -> list[Publication]:
+        """The unfinished publications of which everything is where it is to be: all that they lack is their ending."""
         finished = frozenset(done)
-        for row in self._database.read(queries.unfinished):
-            places = {(item.key, item.at) for item in _ITEMS.validate_json(row["items"])}
-            if places <= finished:
-                self.finish(row["id"], actor=actor)
+
+        def work(connection: sa.Connection) -> list[Publication]:
+            return [_publication(connection, row) for row in queries.unfinished(connection)]
+
+        found = self._database.read(work)
+        return [each for each in found if {(item.key, item.at) for item in each.journal.items} <= finished]
 
     def note(self, publication: str, item: Item, standing: Standing, *, actor: str) -> None:
         """Write down how far one item is."""
@@ -111,6 +113,23 @@ class Publications:
             text = _STANDING.dump_json(standing).decode()
             queries.upsert_item(connection, publication, item.key, text, now)
             record(connection, now, [(Subject(component=item.component), _noted(publication, item, standing, actor))])
+
+        self._database.write(work)
+
+    def note_tag(self, publication: str, component: str, tag: str, *, commit: str, actor: str) -> None:
+        """Write down that a component has its git tag, once."""
+        standing = Standing("tagged", {tag: commit})
+
+        def work(connection: sa.Connection) -> None:
+            head(connection, lock=True)  # two who find the same tag come one after the other
+            name = key(component, "git tag")  # no registry can be called so
+            if name in dict(queries.standings(connection, publication)):
+                return
+            now = self._database.now(connection)
+            queries.upsert_item(connection, publication, name, _STANDING.dump_json(standing).decode(), now)
+            data = {"tag": tag, "commit": commit, "publication": publication}
+            event = Event("publication.git-tag", f"{tag} stands on {commit[:12]}", actor, data)
+            record(connection, now, [(Subject(component=component), event)])
 
         self._database.write(work)
 
@@ -145,7 +164,7 @@ class Publications:
         return self._database.read(lambda c: [_publication(c, row) for row in queries.newest(c, limit)])
 
     def remember(self, component: str, events: Sequence[Event]) -> None:
-        """Facts about a component for the record: a git tag, a withdrawal."""
+        """Facts about a component for the record, such as a withdrawal."""
 
         def work(connection: sa.Connection) -> None:
             now = self._database.now(connection)
