@@ -38,7 +38,8 @@ import sqlalchemy as sa
 
 from crossfade.analysis.sources.port import Reading, Source
 from crossfade.analysis.values import ArmSample, Sample
-from crossfade.config.model import Canary, Component, Deployment, Environment, Judge, Stage
+from crossfade.config.model import Component, Deployment, Environment, Judge
+from crossfade.config.strategies import Canary, Stage
 from crossfade.core.clock import Clock, SystemClock, VirtualClock
 from crossfade.engine.carry_out import carry_out
 from crossfade.engine.observe import Observer

@@ -13,6 +13,6 @@ resolve() {
         --no-emit-index-url --no-header --no-annotate --quiet "$@"
 }
 resolve --output-file requirements/runtime.txt "$@"
-resolve --extra postgres --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt "$@"
+resolve --all-extras --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt "$@"
 uv pip compile requirements/servers.in --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements/servers.txt "$@"

@@ -5,13 +5,16 @@ set -eu
 unset CDPATH
 cd -- "$(dirname -- "$0")/.."
 
-PACKAGES="prometheus docker-registry"
+# PROGRAM:PACKAGE
+WANTED="prometheus:prometheus docker-registry:docker-registry haproxy:haproxy dockerd:docker.io"
 
 tools=$(pwd)/.tools
-missing=""
-for package in $PACKAGES; do
-    if ! command -v "$package" >/dev/null 2>&1 && [ ! -x "$tools/usr/bin/$package" ]; then
-        missing="$missing $package"
+missing="" packages=""
+for each in $WANTED; do
+    program=${each%%:*}
+    if ! command -v "$program" >/dev/null 2>&1 && [ ! -x "$tools/bin/$program" ]; then
+        missing="$missing $program"
+        packages="$packages ${each#*:}"
     fi
 done
 [ -n "$missing" ] || exit 0
@@ -30,10 +33,31 @@ apt() {
     apt-get -qq -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" \
         -o APT::Sandbox::User="$(id -un)" "$@"
 }
-if apt update >"$work/log" 2>&1 && (cd "$work/debs" && apt download $missing) >>"$work/log" 2>&1; then
-    mkdir -p "$tools"
+# The packages with what they need and the machine does not have; only read, nothing is installed.
+needed() {
+    apt --print-uris --yes --no-install-recommends -o Debug::NoLocking=1 install $packages |
+        sed -n "s/^'[^']*' \([^_ ]*\)_.*/\1/p"
+}
+if apt update >"$work/log" 2>&1 && names=$(needed 2>>"$work/log") &&
+    (cd "$work/debs" && apt download $names) >>"$work/log" 2>&1; then
+    mkdir -p "$tools/bin"
     for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$tools"; done
 else
     echo "could not be fetched, tests that need it are skipped:$missing"
     tail -n 3 "$work/log"
+    exit 0
 fi
+
+# A program finds the libraries and the programs that were fetched with it.
+libraries=$(dirname "$(find "$tools/usr/lib" -mindepth 2 -maxdepth 2 -name 'lib*.so*' | head -n 1)")
+for program in $missing; do
+    for place in bin sbin; do
+        [ -x "$tools/usr/$place/$program" ] || continue
+        cat >"$tools/bin/$program" <<WRAPPER
+#!/bin/sh
+export LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}" PATH="$tools/usr/sbin:$tools/usr/bin:\$PATH"
+exec "$tools/usr/$place/$program" "\$@"
+WRAPPER
+        chmod +x "$tools/bin/$program"
+    done
+done

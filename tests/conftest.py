@@ -16,6 +16,8 @@ from real_postgres import PostgresServer
 ROOT = Path(__file__).parent.parent
 HOW_TO_GET = {
     "prometheus": "run `sh scripts/system-packages.sh`, or install Prometheus",
+    "haproxy": "run `sh scripts/system-packages.sh`, or install HAProxy",
+    "dockerd": "run `sh scripts/system-packages.sh`, or install Docker Engine",
     "docker-registry": "run `sh scripts/system-packages.sh`, or install docker-registry",
     "verdaccio": "run `sh scripts/test-servers.sh`",
     "changeset": "run `sh scripts/test-servers.sh`",
@@ -38,7 +40,7 @@ def pytest_configure() -> None:
     # Programs of the environment and of .tools are found by name, activated or not.
     tools = ROOT / ".tools"
     own = [Path(sys.executable).parent, tools / "npm" / "node_modules" / ".bin"]
-    further = [tools / "usr" / "bin", tools / "servers" / "bin"]
+    further = [tools / "bin", tools / "usr" / "bin", tools / "servers" / "bin"]
     places = [*map(str, own), os.environ.get("PATH", ""), *map(str, further)]
     os.environ["PATH"] = os.pathsep.join(places)
 

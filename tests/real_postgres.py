@@ -13,7 +13,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from free_ports import free_port
 
 DEADLINE = 60.0
 """Seconds after which a server that does not answer is a failure; never reached on a healthy machine."""
@@ -40,7 +41,7 @@ class PostgresServer:
         self._password = secrets.token_hex(8)
         self._account = _account()
         self._bin = self._runnable_binaries()
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._initialise()
 
@@ -171,14 +172,6 @@ class PostgresServer:
 def _account() -> pwd.struct_passwd | None:
     """Whom the server runs as: `nobody` in place of root, otherwise nobody else than ourselves."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
 
 
 if __name__ == "__main__":  # A person's server: prints its address and runs until it is interrupted.

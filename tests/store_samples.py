@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crossfade.config.model import Component, Deployment, Direct, Environment
+from crossfade.config.model import Component, Deployment, Environment
+from crossfade.config.strategies import Direct
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Action, Operation, Rollout, Terms, begin
 from crossfade.store import Store, Turn

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -16,15 +15,10 @@ import httpx
 
 from crossfade.artifacts.port import Artifact, Coordinate
 from crossfade.config.publishing import CdnRegistry
+from free_ports import free_port
 
 NAMES = {"CDN_KEY": "AKIDCROSSFADE", "CDN_SECRET": "not-a-secret-of-anybody"}
 _SIGNED = "AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Moto:

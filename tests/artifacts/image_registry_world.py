@@ -14,10 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from python_index_world import DEADLINE, free_port, wait_for
+from python_index_world import DEADLINE, wait_for
 
 from crossfade.artifacts.port import Artifact, Coordinate
 from crossfade.artifacts.registries.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from free_ports import free_port
 
 USER, PASSWORD = "publisher", "sesame"
 HTPASSWD = "publisher:$2y$04$abcdefghijklmnopqrstuuinwY/tkBVrn3xrxQI/TgnMHhkvl85RW\n"

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import io
 import os
-import socket
 import subprocess
 import sys
 import tarfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from crossfade.artifacts.port import Artifact, Coordinate
+from free_ports import free_port
 
 DEADLINE = 30.0
 """Seconds after which a server that does not come up is given up; nothing is measured by it."""
@@ -38,12 +38,6 @@ app = pypiserver.app(
 )
 run(app, host="127.0.0.1", port=int(port), server="wsgiref", quiet=True)
 """
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 class IndexServer:

@@ -2,23 +2,18 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import time
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, web
 from yarl import URL
 
+from free_ports import free_port
+
 DEADLINE = 60.0
-
-
-def free_port():
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 CONFIG = """\

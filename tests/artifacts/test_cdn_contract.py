@@ -6,12 +6,13 @@ from pathlib import Path
 
 import obstore
 import pytest
-from cdn_world import NAMES, Wire, artifact, free_port, settings, shared_moto
+from cdn_world import NAMES, Wire, artifact, settings, shared_moto
 
 from crossfade.artifacts.cdn.opening import open_cdn, rules_of
 from crossfade.artifacts.cdn.serving import serve
 from crossfade.core.clock import VirtualClock
 from crossfade.testing.registry_contract import RegistryContract
+from free_ports import free_port
 
 LAYOUT = {"pointer": "v{major}/"}
 """Every test has a store of its own, so a pointer needs no name in it."""

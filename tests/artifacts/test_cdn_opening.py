@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from cdn_world import NAMES, artifact, free_port, settings
+from cdn_world import NAMES, artifact, settings
 
 from crossfade.artifacts.cdn.layout import Layout
 from crossfade.artifacts.cdn.opening import open_cdn
 from crossfade.artifacts.port import Coordinate, MissingError
 from crossfade.core.errors import BadInputError, UnreachableError
+from free_ports import free_port
 
 SERVICE_ACCOUNT = '{"type":"service_account","private_key":"bad","client_email":"a@b","private_key_id":"k","gcs_base_url":"http://127.0.0.1:1"}'
 

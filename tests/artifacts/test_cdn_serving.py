@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 from aiohttp import web
-from cdn_world import NAMES, artifact, free_port, settings
+from cdn_world import NAMES, artifact, settings
 
 from crossfade.artifacts.cdn.headers import FOREVER, headers_of, rules
 from crossfade.artifacts.cdn.layout import Layout
@@ -14,6 +14,7 @@ from crossfade.artifacts.cdn.serving import kept_rules, serve
 from crossfade.artifacts.port import ConflictError, Coordinate
 from crossfade.core.clock import VirtualClock
 from crossfade.core.errors import BadInputError, UnreachableError
+from free_ports import free_port
 
 AT = Coordinate("navi-loader", "1.2.0")
 FILES = {

@@ -4,7 +4,6 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from registry_world import free_port
 
 from crossfade.artifacts.answers import FileBody
 from crossfade.artifacts.credentials import basic, bearer, resolve
@@ -14,6 +13,7 @@ from crossfade.artifacts.port import RefusedError, Secret
 from crossfade.config.publishing import NpmRegistry, SecretReference
 from crossfade.core.clock import VirtualClock
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from free_ports import free_port
 
 HASTY = Manners(rate=1000, timeout=0.3, attempts=3)
 TOKEN = bearer(Secret("hunter2-hunter2"), "NPM_TOKEN")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from crossfade.config.load import ConfigError, LoadedProject, load, load_text, resolve
@@ -106,6 +106,7 @@ def test_any_tree(tree):
 
 
 @QUIET
+@example("environments: {live: {rules: %s}}", "\U00012544")  # no character that this Python knows
 @given(
     st.sampled_from(
         [

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from crossfade.config.load import ConfigError, find, load, load_text, resolve
-from crossfade.config.model import BlueGreen, Canary, Deployment, Rule, Stage
+from crossfade.config.model import Deployment, Rule
 from crossfade.config.reference import EXAMPLE
 from crossfade.config.starter import starter
+from crossfade.config.strategies import BlueGreen, Canary, Stage
 from crossfade.core.errors import BadInputError, ExitCode
 
 HEAD = 'project: shop\ncomponents: {api: {command: [serve, "{port}"]}}\n'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.config.model import Canary
+from crossfade.config.strategies import Canary
 from crossfade.core.errors import ExitCode
 from crossfade.demo.account import arms, bad_span, quantile, started_after
 from crossfade.demo.load import Sample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine_world import World
 
-from crossfade.config.model import Canary, Stage
+from crossfade.config.strategies import Canary, Stage
 from crossfade.traffic.routers.caddy import CaddyRouter
 from crossfade.traffic.routers.route_file import RouteFile
 

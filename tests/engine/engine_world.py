@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import multiprocessing
 import signal
-import socket
 import sys
 import time
 from collections import Counter
@@ -18,20 +17,9 @@ from typing import Any
 import psutil
 from engine_process import work
 
-from crossfade.config.model import (
-    Canary,
-    Component,
-    Deployment,
-    Drain,
-    Environment,
-    Health,
-    Judge,
-    Ready,
-    Smoke,
-    Stage,
-    VersionProof,
-)
+from crossfade.config.model import Component, Deployment, Drain, Environment, Health, Judge, Ready, VersionProof
 from crossfade.config.routers import CaddyRouter
+from crossfade.config.strategies import Canary, Smoke, Stage
 from crossfade.demo.load import Load, Plan, causes
 from crossfade.engine.control import Control
 from crossfade.engine.site import RealSites, Site
@@ -40,16 +28,11 @@ from crossfade.runtimes.shim.folder import MARKER
 from crossfade.store import Store
 from crossfade.traffic.port import SLOTS
 from crossfade.traffic.routers.route_file import RouteFile
+from free_ports import free_port
 
 DEADLINE = 60.0
 GOOD: tuple[str, ...] = ()
 BAD = ("--error-rate", "0.8")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:

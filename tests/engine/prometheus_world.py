@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import httpx
-from engine_world import free_port
+
+from free_ports import free_port
 
 _CONFIG = """\
 global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}

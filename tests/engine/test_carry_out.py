@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from virtual_world import VirtualWorld
 
-from crossfade.config.model import Canary, Component, Smoke, VersionProof
+from crossfade.config.model import Component, VersionProof
+from crossfade.config.strategies import Canary, Smoke
 from crossfade.engine.carry_out import carry_out
 from crossfade.engine.site import Site
 from crossfade.rollouts.rollout import Action, Outcome

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from virtual_world import HOUR, VirtualWorld
 
-from crossfade.config.model import Canary, Stage
+from crossfade.config.strategies import Canary, Stage
 from crossfade.core.errors import BadInputError
 
 

@@ -16,12 +16,14 @@ import httpx
 import orjson
 import pytest
 from canary_world import PATIENT, canary, green, router, taken_back
-from engine_world import BAD, World, free_port, until
+from engine_world import BAD, World, until
 from prometheus_world import Prometheus
 
 from crossfade.config.metrics import PrometheusMetrics
-from crossfade.config.model import Canary, Ready, Stage, VersionProof
+from crossfade.config.model import Ready, VersionProof
+from crossfade.config.strategies import Canary, Stage
 from crossfade.traffic.routers.caddy_process import find_binary
+from free_ports import free_port
 from real_postgres import PostgresServer
 
 pytestmark = pytest.mark.real

@@ -11,13 +11,15 @@ import time
 import httpx
 import pytest
 from canary_world import canary, green, router, taken_back
-from engine_world import BAD, World, free_port, processes_of, until
+from engine_world import BAD, World, processes_of, until
 
 from crossfade.config.metrics import PrometheusMetrics
-from crossfade.config.model import Canary, Drain, Health, Ready, Stage
+from crossfade.config.model import Drain, Health, Ready
+from crossfade.config.strategies import Canary, Stage
 from crossfade.core.errors import CrossfadeError
 from crossfade.engine import emergency
 from crossfade.engine.emergency import Note
+from free_ports import free_port
 from real_postgres import PostgresServer
 
 pytestmark = pytest.mark.real

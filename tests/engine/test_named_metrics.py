@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_world import free_port
 
 from crossfade.analysis.sources.port import Reading
 from crossfade.config.load import load, resolve
-from crossfade.config.model import Canary, Environment, Rule
+from crossfade.config.model import Environment, Rule
+from crossfade.config.strategies import Canary
 from crossfade.core.clock import VirtualClock
 from crossfade.demo.load import Load
 from crossfade.demo.load import Plan as Visits
@@ -25,6 +25,7 @@ from crossfade.rollouts.rollout import Terms, begin
 from crossfade.testing.fake_router import FakeProxy, FakeRouter
 from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
 from crossfade.traffic.port import SLOTS
+from free_ports import free_port
 from store_samples import deployment
 
 BEGAN = 1000.0

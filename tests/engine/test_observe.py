@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crossfade.analysis.sources.router import RouterSource
-from crossfade.config.model import Canary, Environment, Judge
+from crossfade.config.model import Environment, Judge
+from crossfade.config.strategies import Canary
 from crossfade.core.clock import VirtualClock
 from crossfade.engine.observe import Observer
 from crossfade.engine.site import Site

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfade.analysis.values import ArmSample, Sample
-from crossfade.config.model import Canary, Environment, Judge, Stage
+from crossfade.config.model import Environment, Judge
+from crossfade.config.strategies import Canary, Stage
 from crossfade.engine.testimony import conclude, cuts, enter_stages, hear, open_testimony
 from crossfade.rollouts.plan import compile_plan
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from virtual_world import HOUR, MINUTE, START, VirtualWorld
 
-from crossfade.config.model import Canary, Judge, Stage
+from crossfade.config.model import Judge
+from crossfade.config.strategies import Canary, Stage
 from crossfade.engine import emergency
 from crossfade.engine.emergency import Note
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from crossfade.analysis.sources.port import Source
 from crossfade.analysis.sources.router import RouterSource
-from crossfade.config.model import Canary, Component, Deployment, Environment, Judge, Stage
+from crossfade.config.model import Component, Deployment, Environment, Judge
+from crossfade.config.strategies import Canary, Stage
 from crossfade.core.clock import VirtualClock
 from crossfade.core.errors import CrossfadeError
 from crossfade.engine.control import Control

@@ -20,7 +20,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from free_ports import free_port
 
 MARKER = re.compile(r"<!-- transcript(?: ports=([\d,]+))? -->")
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -100,11 +101,8 @@ def matches(expected: str, actual: str) -> bool:
 def free_ports(text: str) -> str:
     """The page with its named ports replaced by ports that nobody listens on."""
     match = MARKER.search(text)
-    with contextlib.ExitStack() as held:
-        for port in match[1].split(",") if match and match[1] else []:
-            probe = held.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            text = re.sub(rf"\b{port}\b", str(probe.getsockname()[1]), text)
+    for port in match[1].split(",") if match and match[1] else []:
+        text = re.sub(rf"\b{port}\b", str(free_port()), text)
     return text
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from crossfade.analysis.values import Finding
-from crossfade.config.model import Canary
+from crossfade.config.strategies import Canary
 from crossfade.rollouts.decide import decide
 from crossfade.rollouts.plan import Plan, compile_plan
 from crossfade.rollouts.rollout import (

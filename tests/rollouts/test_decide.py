@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from simulated_world import BROKEN, TERMS, canary, finding, instance, world
 
-from crossfade.config.model import BlueGreen, Direct, Stage
+from crossfade.config.strategies import BlueGreen, Direct, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.decide import decide
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from simulated_world import World, finding
 
-from crossfade.config.model import BlueGreen, Canary, Direct, Smoke, Stage
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Smoke, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Verb

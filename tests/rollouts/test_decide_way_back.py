@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from simulated_world import BROKEN, HEALTHY, canary, finding, world
 
-from crossfade.config.model import Smoke
+from crossfade.config.strategies import Smoke
 from crossfade.core.durations import FULL
 
 

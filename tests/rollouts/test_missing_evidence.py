@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from simulated_world import World, finding
 
-from crossfade.config.model import Canary
+from crossfade.config.strategies import Canary
 from crossfade.rollouts.plan import compile_plan
 
 CANARY = Canary(watch=300.0, final_watch=600.0, hold=1800.0, max_extension=600.0)

@@ -6,7 +6,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from crossfade.config.model import BlueGreen, Canary, Direct, Judge, Smoke, Stage
+from crossfade.config.model import Judge
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Smoke, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.plan import Plan, compile_plan
 from crossfade.rollouts.steps import Step, World, carry_out, reverse, undo

@@ -5,7 +5,9 @@ import contextlib
 
 import psutil
 import pytest
-from traffic_world import caddy, free_port, open_shop
+from traffic_world import caddy, open_shop
+
+from free_ports import free_port
 
 
 def processes_of(folder):

@@ -8,11 +8,12 @@ import subprocess
 import httpx
 import orjson
 import pytest
-from traffic_world import caddy, free_port, visitor
+from traffic_world import caddy, visitor
 
 from crossfade.testing.router_contract import RouterContract
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.caddy_process import find_binary
+from free_ports import free_port
 
 pytestmark = pytest.mark.real
 

@@ -7,13 +7,14 @@ import socket
 
 import orjson
 import pytest
-from traffic_world import caddy, free_port, open_shop, shops, visitor
+from traffic_world import caddy, open_shop, shops, visitor
 
 from crossfade.core.errors import CrossfadeError
 from crossfade.demo.load import Load, Plan, causes
 from crossfade.testing.router_contract import counted
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.caddy_config import PROBE_HEADER
+from free_ports import free_port
 
 pytestmark = pytest.mark.real
 

@@ -4,7 +4,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,12 +13,6 @@ import httpx
 from crossfade.config.routers import CaddyRouter as Settings
 from crossfade.demo.load import Load
 from crossfade.traffic.routers.caddy import CaddyRouter
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def caddy(folder, listen, **settings):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.config.model import BlueGreen, Canary, Direct, Environment, Judge, Rule
+from crossfade.config.model import Environment, Judge, Rule
 from crossfade.config.publishing import Versioning
+from crossfade.config.strategies import BlueGreen, Canary, Direct
 from crossfade.core.errors import BadInputError
 from crossfade.rollouts.plan import compile_plan
 from crossfade.versioning.notes import (

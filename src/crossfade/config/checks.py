@@ -7,10 +7,11 @@ from typing import Any
 
 from crossfade.config.faults import Path, nearest, show, suggest
 from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
-from crossfade.config.model import Canary, Environment, Project
+from crossfade.config.model import Environment, Project
 from crossfade.config.publishing_checks import publishing
 from crossfade.config.remarks import Remark
 from crossfade.config.rules import METRICS, parse_rule
+from crossfade.config.strategies import Canary
 from crossfade.core.durations import format_duration
 
 _LAST_PORT = 65_535

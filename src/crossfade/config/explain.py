@@ -12,10 +12,11 @@ from pydantic_core import ErrorDetails
 
 from crossfade.config.document import Document
 from crossfade.config.faults import Fault, Path, nearest, show, suggest
-from crossfade.config.model import Project, Stage
+from crossfade.config.model import Project
 from crossfade.config.placeholders import PlaceholderError
 from crossfade.config.section import Section
 from crossfade.config.shape import Found, Place, kind_of, locate, walk
+from crossfade.config.strategies import Stage
 
 PATTERNS: Mapping[str, str] = {
     r"^/": "must start with /",
@@ -31,6 +32,9 @@ PATTERNS: Mapping[str, str] = {
     r"^[a-z][a-z0-9_]*$": "must be lower-case letters, digits and underscores, starting with a letter",
     r"^[A-Za-z0-9_-]+$": "must be letters, digits, hyphens and underscores",
     r"^[A-Za-z0-9-]+$": "must be letters, digits and hyphens",
+    r"^[A-Za-z0-9_.:\[\]-]+$": "must be a host name or an IP address",
+    r"^(unix:///|ssh://|tcp://)": "must start with unix:///, ssh:// or tcp://",
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$": "must be a name as Kubernetes has them: lower-case letters, digits and hyphens (at most 63)",
 }
 """What every pattern of the model asks for."""
 
@@ -244,8 +248,9 @@ def _as_list(line: str) -> str:
         words = line.split()
     if not 1 <= len(words) <= _MOST_WORDS:
         return "write one item in each line, after a hyphen"
+    shown = [show(each) for each in words]
     return (
-        f"write [{', '.join(json.dumps(each, ensure_ascii=False) if _SPECIAL & set(each) else each for each in words)}]"
+        f"write [{', '.join(json.dumps(each, ensure_ascii=False) if _SPECIAL & set(each) else each for each in shown)}]"
     )
 
 

@@ -176,7 +176,7 @@ def _type(place: Place) -> str:
         arguments = get_args(place.type)
         count = f"{len(arguments)} " if arguments[-1] is not Ellipsis else ""
         return f"list of {count}{_plural(_type(place.item))}"
-    return {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}[place.type]
+    return {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Any: "anything"}[place.type]
 
 
 def _plural(name: str) -> str:

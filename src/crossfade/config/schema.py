@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossfade.config.model import Project
-from crossfade.config.section import Section, Shorthand
-from crossfade.config.shape import Place, of_field, walk
+from crossfade.config.section import Section, Shorthand, UsualKind
+from crossfade.config.shape import Place, kind_of, of_field, walk
 
 _NAME = "https://json-schema.org/draft/2020-12/schema"
 
@@ -25,6 +25,9 @@ def json_schema() -> dict[str, Any]:
     alternatives = {
         each for section in sections for place in _places(section) if len(place.sections) > 1 for each in place.sections
     }
+    usual = {
+        each for section in sections for place in _places(section) for each in place.sections if _is_usual(each, place)
+    }
     for section in sections:
         target = schema if section is Project else definitions[section.__name__]
         target.pop("title", None)
@@ -32,7 +35,7 @@ def json_schema() -> dict[str, Any]:
             name: _property(target["properties"][name], of_field(field), field.get_default(call_default_factory=True))
             for name, field in section.model_fields.items()
         }
-        if section in alternatives:
+        if section in alternatives - usual:
             target["required"] = [*target.get("required", []), "kind"]
         if section.shorthand is not None:
             definitions[section.__name__] = _either(section.shorthand, target)
@@ -43,6 +46,10 @@ def json_schema() -> dict[str, Any]:
 
 def _places(section: type[Section]) -> list[Place]:
     return [of_field(field) for field in section.model_fields.values()]
+
+
+def _is_usual(section: type[Section], place: Place) -> bool:
+    return any(isinstance(each, UsualKind) and each.usual == kind_of(section) for each in place.metadata)
 
 
 def schema_text() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from crossfade.config.faults import nearest
 from crossfade.config.placeholders import PlaceholderError, names
@@ -88,6 +88,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 """The name of a component or an environment: it becomes part of ids, folders and cookies."""
 
 Argument = Annotated[str, holds("port", "version", "instance")]
+Image = Annotated[str, Field(min_length=1), holds("version")]
 Folder = Annotated[str, Field(min_length=1), holds("version", "instance")]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
 VariableValue = Annotated[str, holds("port", "version", "instance")]
@@ -98,3 +99,20 @@ Query = Annotated[str, AfterValidator(_placeholders_known), AfterValidator(_shar
 def bare(kind: Any) -> Any:
     """Let a bare kind stand for its section."""
     return {"kind": kind} if isinstance(kind, str) else kind
+
+
+@dataclass(frozen=True)
+class UsualKind(BeforeValidator):
+    """Let a bare kind stand for its section, and a section without a kind be of the usual one."""
+
+    usual: str = ""
+
+
+def kind_or(usual: str) -> UsualKind:
+    """The validator of alternatives of which `usual` needs no kind."""
+
+    def read(value: Any) -> Any:
+        known = bare(value)
+        return {"kind": usual, **known} if isinstance(known, dict) else known
+
+    return UsualKind(read, usual=usual)

@@ -78,7 +78,9 @@ def of_field(field: FieldInfo) -> Place:
 def kind_of(section: type[Section]) -> str | None:
     """The kind that names a section among its alternatives.
 
-    >>> from crossfade.config.model import BlueGreen, Judge
+    >>> from crossfade.config.model import Judge
+
+    >>> from crossfade.config.strategies import BlueGreen
     >>> kind_of(BlueGreen), kind_of(Judge)
     ('blue-green', None)
     """

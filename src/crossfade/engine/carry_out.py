@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from crossfade.config.model import Component, Deployment, Smoke, VersionProof
+from crossfade.config.model import Component, Deployment, VersionProof
+from crossfade.config.strategies import Smoke
 from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError, UnreachableError
 from crossfade.engine.site import Site
 from crossfade.rollouts.rollout import Action, Outcome

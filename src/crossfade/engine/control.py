@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from crossfade.config.model import Deployment, Direct
+from crossfade.config.model import Deployment
+from crossfade.config.strategies import Direct
 from crossfade.core.errors import BadInputError
 from crossfade.core.ids import make_id, random_entropy
 from crossfade.engine.address import database_address

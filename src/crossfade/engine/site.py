@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from crossfade.analysis.sources.port import Source
 from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
 from crossfade.config.model import Deployment
+from crossfade.engine.adapters import ROUTERS, RUNTIMES, adapter
 from crossfade.rollouts.rollout import Rollout
 from crossfade.runtimes.port import Runtime
 from crossfade.traffic.port import Router
@@ -50,11 +51,9 @@ class RealSites:
 
     def site(self, deployment: Deployment) -> Site:
         """Build the runtime and the router that the deployment names."""
-        from crossfade.runtimes.process import ProcessRuntime  # noqa: PLC0415 - only what is used is imported
-        from crossfade.traffic.routers.caddy import CaddyRouter  # noqa: PLC0415 - only what is used is imported
-
-        router = CaddyRouter.of(deployment)
-        return Site(ProcessRuntime.of(deployment), router, router.address)
+        router: Router = adapter(ROUTERS, "crossfade.routers", deployment.settings.router).of(deployment)
+        runtime: Runtime = adapter(RUNTIMES, "crossfade.runtimes", deployment.settings.runtime).of(deployment)
+        return Site(runtime, router, router.address)
 
     def source(self, deployment: Deployment, site: Site, rollout: Rollout) -> Source:
         """Build the metric source that the environment names."""

@@ -1,6 +1,6 @@
 """A strategy compiled to steps, before anything happens.
 
->>> from crossfade.config.model import Canary
+>>> from crossfade.config.strategies import Canary
 >>> plan = compile_plan(Canary(watch=300, final_watch=1800), "api", "production", "1.1.0", previous="1.0.0")
 >>> [step.describe() for step in plan.steps][:5]
 ['start the new version', 'wait until it is ready', 'shift 0 % → 5 %', 'watch 5 % for 5m', 'shift 5 % → 25 %']
@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crossfade.config.model import BlueGreen, Canary, Direct, Judge, Stage
+from crossfade.config.model import Judge
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.steps import Step
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from crossfade.config.routers import Capabilities
 from crossfade.core.clock import Clock
 from crossfade.core.errors import StaleFenceError, UnreachableError
-from crossfade.traffic.port import SLOTS, Capabilities, Counts, RouterView, Routes, Slot
+from crossfade.traffic.port import SLOTS, Counts, RouterView, Routes, Slot
 from crossfade.traffic.routers.route_file import routes_checked
 from crossfade.traffic.tally import Tally
 
@@ -51,9 +52,13 @@ class FakeRouter:
 
     @property
     def capabilities(self) -> Capabilities:
-        """The same as Caddy's."""
-        sticky = frozenset({"cookie", "header", "user_cookie"})
-        return Capabilities(resolution=1, sticky=sticky, override=True, counts=True)
+        """All that a router can do."""
+        return Capabilities(mirror=True)
+
+    @property
+    def address(self) -> str:
+        """Nobody can dial it."""
+        return "127.0.0.1:0"
 
     async def observe(self) -> RouterView:
         """What is in force now."""

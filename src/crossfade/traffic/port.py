@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from crossfade.config.routers import Capabilities
 from crossfade.core.durations import FULL
 
 Slot = Literal["blue", "green"]
@@ -107,25 +108,17 @@ class Counts:
     """Requests since then that are known to have been lost to the count (never to the visitor)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a router can do; `crossfade check` refuses a config that asks for more."""
-
-    resolution: int
-    """Smallest step of a weight in basis points."""
-    sticky: frozenset[str]
-    """Kinds of stickiness: `cookie`, `header`, `user_cookie`."""
-    override: bool
-    counts: bool
-    mirror: bool = False
-
-
 class Router(Protocol):
     """One target's traffic. All methods are idempotent and raise `UnreachableError` when nobody answers."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this router can do."""
+        """What this router can do: `can` of its section in `crossfade.yaml`."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where users reach the target, as HOST:PORT that this machine can dial."""
         ...
 
     async def observe(self) -> RouterView:

@@ -22,9 +22,11 @@ import httpx
 
 from crossfade.config.model import Deployment
 from crossfade.config.routers import CaddyRouter as Settings
+from crossfade.config.routers import Capabilities
 from crossfade.core.errors import CrossfadeError, UnreachableError
+from crossfade.traffic.address import dialled, settings_of
 from crossfade.traffic.counting import CounterProcess
-from crossfade.traffic.port import SLOTS, Capabilities, Counts, RouterView, Routes, Slot, other
+from crossfade.traffic.port import SLOTS, Counts, RouterView, Routes, Slot, other
 from crossfade.traffic.routers.caddy_admin import CaddyAdmin
 from crossfade.traffic.routers.caddy_config import (
     PROBE_HEADER,
@@ -73,20 +75,17 @@ class CaddyRouter:
         """The router of one component in one environment."""
         folder = Path(deployment.state) / "routes" / deployment.environment / deployment.component
         names = {"environment": deployment.environment, "component": deployment.component}
-        return cls(folder, deployment.settings.router, **names)
+        return cls(folder, settings_of(deployment, Settings), **names)
 
     @property
     def capabilities(self) -> Capabilities:
         """All kinds of stickiness; steps of 0.01 %."""
-        sticky = frozenset({"cookie", "header", "user_cookie"})
-        return Capabilities(resolution=1, sticky=sticky, override=True, counts=True)
+        return Settings.can
 
     @property
     def address(self) -> str:
         """Where users reach the target, as HOST:PORT that this machine can dial."""
-        host, _, port = self._settings.listen.rpartition(":")
-        everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - what a user may listen on
-        return f"{everywhere.get(host, host)}:{port}"
+        return dialled(self._settings.listen)
 
     async def observe(self) -> RouterView:
         """What is in force now."""
@@ -203,8 +202,6 @@ class CaddyRouter:
 
     def _setup(self, counter: int) -> SetUp:
         sticky = self._settings.sticky
-        kinds = ("cookie", "header", "user_cookie")
-        key = next(((kind, name) for kind in kinds if (name := getattr(sticky, kind, None))), None)
         return SetUp(
             name=self._name,
             listen=self._settings.listen,
@@ -212,7 +209,7 @@ class CaddyRouter:
             token=self._token(),
             counter=counter,
             override_header=self._settings.override_header,
-            sticky=key,  # type: ignore[arg-type]  # the three kinds above
+            sticky=None if sticky is None else sticky.key,
         )
 
     def _token(self) -> str:
