@@ -51,6 +51,7 @@ def version(
     """
     from crossfade.cli.render.versions import release_object, release_view  # noqa: PLC0415 - heavy
     from crossfade.engine.releasing import prepare  # noqa: PLC0415 - heavy
+    from crossfade.versioning.majors import refuse  # noqa: PLC0415 - heavy
 
     place, now = Place.of(ctx), datetime.now(UTC)
     if dry_run:
@@ -62,6 +63,8 @@ def version(
     )
     for warning in release.prepared.warnings:
         place.printer.note(f"warning: {warning}")
+    if not dry_run:
+        refuse(release.lacking)
     place.printer.show(release_view(release))
     if not dry_run and not release.prepared.nothing:
         _write(place, release, notes, now)
@@ -73,10 +76,8 @@ def version(
 
 
 def _write(place: Place, release: Release, notes: Path | None, now: datetime) -> None:
-    from crossfade.versioning.majors import refuse  # noqa: PLC0415 - heavy
     from crossfade.versioning.writing import carry_out  # noqa: PLC0415 - heavy
 
-    refuse(release.lacking)
     work = release.prepared.work
     if notes is not None:
         # Before the versions: once these are written, no changeset tells any more what the notes would say.

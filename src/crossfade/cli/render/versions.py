@@ -23,14 +23,14 @@ _SHOWN = 12
 
 
 def release_view(release: Release) -> RenderableType:
-    """What is released, as what and why; which files change; what majors lack."""
+    """What is released, as what and why, the greatest changes first; which files change; what majors lack."""
     if release.prepared.nothing:
         return Text("there is nothing to release: no changeset says so")
     table = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(4):
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for each in release.plan.releases:
+    for each in sorted(release.plan.releases, key=lambda each: (-each.bump, each.name)):
         if each.bump is not Bump.NONE:
             bump = Text(each.bump.word, style=_STYLE[each.bump])
             table.add_row(
