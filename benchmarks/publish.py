@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "artifacts"))
 
 from registry_world import Verdaccio  # type: ignore[import-not-found]  # it stands beside the tests

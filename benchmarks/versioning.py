@@ -162,8 +162,9 @@ def once(command: Sequence[str], folder: Path, *, says: str = "", env: Mapping[s
 
 def tree(root: Path) -> Tree:
     """Every file but git's own, by its path."""
-    files = (path for path in root.rglob("*") if path.is_file() and ".git" not in path.relative_to(root).parts)
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+    folders = (folder for folder in root.iterdir() if folder.is_dir() and folder.name != ".git")
+    files = [*root.iterdir(), *(path for folder in folders for path in folder.rglob("*"))]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files if path.is_file()}
 
 
 def require_same(side: str, theirs: Tree, ours: Tree) -> None:
