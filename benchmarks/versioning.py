@@ -206,7 +206,9 @@ def generate(
     for path, text in (files or {}).items():
         write(root / path, text)
     author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.test"]
-    for given in (["init", "-q", "-b", "main"], ["add", "-A"], [*author, "commit", "-q", "-m", "start"]):
+    # Packed as a clone is, and by us: git would do it aside, while the repository is being copied.
+    commit = [*author, "-c", "maintenance.auto=false", "commit", "-q", "-m", "start"]
+    for given in (["init", "-q", "-b", "main"], ["add", "-A"], commit, ["gc", "-q"]):
         subprocess.run(["git", *given], cwd=root, check=True, capture_output=True)
     return versions
 
