@@ -10,16 +10,15 @@ from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
 from crossfade.config.model import Environment, Project
 from crossfade.config.publishing_checks import publishing
 from crossfade.config.remarks import Remark
+from crossfade.config.routing_checks import routing
 from crossfade.config.rules import METRICS, parse_rule
 from crossfade.config.strategies import Canary
 from crossfade.core.durations import format_duration
 
-_LAST_PORT = 65_535
-
 
 def remarks(project: Project) -> Iterator[Remark]:
     """Everything about the project that does not fit together."""
-    yield from _listeners(project)
+    yield from routing(project)
     yield from publishing(project)
     for name, component in project.components.items():
         at: Path = ("components", name)
@@ -50,7 +49,6 @@ def remarks(project: Project) -> Iterator[Remark]:
     for name, environment in project.environments.items():
         yield from _judge(("environments", name), environment)
         yield from _strategy(("environments", name), environment)
-        yield from _sticky(("environments", name), environment)
 
 
 def unknown_metrics(tree: Mapping[str, Any]) -> Iterator[Remark]:
@@ -79,45 +77,6 @@ def strange_rules(at: Path, rules: Any, named: tuple[str, ...], how: str) -> Ite
         if isinstance(metric, str) and metric not in known:
             hint = suggest(metric, known) if nearest(metric, known) else f"{suggest(metric, known)}; {how}"
             yield Remark("config.unknown-metric", ((*at, index, "metric"),), f"`{show(metric)}` is not a metric", hint)
-
-
-def _listeners(project: Project) -> Iterator[Remark]:
-    taken: list[tuple[str, str, str]] = []
-    running = [name for name, component in project.components.items() if component.command]
-    used = {environment.router.listen.rpartition(":")[2] for environment in project.environments.values()}
-    free = next(str(port) for port in range(8080, _LAST_PORT) if str(port) not in used)
-    for name, environment in project.environments.items():
-        listen: Path = ("environments", name, "router", "listen")
-        host, _, port = environment.router.listen.rpartition(":")
-        if len(port) > 5 or int(port) > _LAST_PORT:  # noqa: PLR2004 - the digits of the last port
-            yield Remark("config.port", (listen,), f"there is no port {port[:20]}", f"ports end at {_LAST_PORT}")
-            continue
-        if len(running) > 1:
-            names = ", ".join(running)
-            yield Remark(
-                "config.shared-address",
-                (listen, ("components",)),
-                f"{environment.router.listen} would serve {len(running)} components ({names}):"
-                " one address serves one component",
-                "keep one component in this file, and give each of the others a file and an address of its own",
-            )
-        if int(port) == 0:
-            continue
-        for other, other_host, other_port in taken:
-            if int(other_port) == int(port) and _overlap(host, other_host):
-                yield Remark(
-                    "config.address-taken",
-                    (listen, ("environments", other, "router", "listen")),
-                    f"the environments {other} and {name} both listen on {environment.router.listen}",
-                    f'give each its own, such as `router: {{listen: "{host}:{free}"}}`',
-                )
-                break
-        taken.append((name, host, port))
-
-
-def _overlap(one: str, other: str) -> bool:
-    every = {"", "0.0.0.0", "[::]", "*"}  # noqa: S104 - compared, not bound
-    return one == other or one in every or other in every or {one, other} == {"localhost", "127.0.0.1"}
 
 
 def _judge(at: Path, environment: Environment) -> Iterator[Remark]:
@@ -211,15 +170,3 @@ def _strategy(at: Path, environment: Environment) -> Iterator[Remark]:
             )
             if stage.watch is None:
                 break
-
-
-def _sticky(at: Path, environment: Environment) -> Iterator[Remark]:
-    sticky = environment.router.sticky
-    header = sticky.header if sticky is not None else None
-    if header is not None and header.lower() == environment.router.override_header.lower():
-        yield Remark(
-            "config.header-twice",
-            ((*at, "router", "sticky", "header"), (*at, "router", "override_header")),
-            f"`{header}` cannot both choose a side and name the user",
-            "use another header for one of the two",
-        )

@@ -105,10 +105,6 @@ class Component(Section):
         default=None, ge=1, le=65_535, description="Port on which a container of the image listens."
     )
     resources: Resources = Field(default=Resources(), description="What a container may use; unlimited where absent.")
-    listen: Listen | None = Field(
-        default=None,
-        description="Address that users of this component reach, HOST:PORT; that of the environment's router when absent.",
-    )
     directory: Folder = Field(
         default=".", description="Working directory, relative to the file; `{version}`, `{instance}` are replaced."
     )
@@ -233,6 +229,10 @@ class Environment(Section):
 
     runtime: Runtime = Field(default=ProcessRuntime(), description="What runs the instances.")
     router: Router = Field(default=CaddyRouter(), description="What carries the traffic.")
+    listen: dict[Name, Listen] = Field(
+        default_factory=dict,
+        description="Addresses at which users reach single components here, HOST:PORT by component; the router's when absent.",
+    )
     metrics: Metrics = Field(default=RouterMetrics(), description="Where the judge's counts come from.")
     strategy: Strategy = Field(default=Canary(), description="How a new version gets its traffic.")
     judge: Judge = Field(default=Judge(), description="How the new version is compared with the old one.")

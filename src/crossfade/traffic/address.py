@@ -1,4 +1,4 @@
-"""Where a target is reached: the component's own address, else that of its environment's router."""
+"""Where a target is reached: its own address in the environment, else that of the environment's router."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Settings = TypeVar("_Settings", bound=Router)
 
 def settings_of(deployment: Deployment, kind: type[_Settings]) -> _Settings:
     """The router's section as `kind`, with the address at which users reach this component."""
-    settings, listen = deployment.settings.router, deployment.workload.listen
+    settings, listen = deployment.settings.router, deployment.settings.listen.get(deployment.component)
     if not isinstance(settings, kind):
         raise CrossfadeError("router.other-kind", f"{deployment.environment} has a router of the kind {settings.kind}")
     return settings if listen is None else settings.model_copy(update={"listen": listen})
