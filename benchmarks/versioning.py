@@ -56,8 +56,6 @@ SIZES = ((100, 50), (1000, 50), (1000, 500), (5000, 50))
 GOALS = {(1000, 50): 10.0, (1000, 500): 40.0}
 """How many times less CPU than changesets `version` may take, at least."""
 LAYERS = 10
-SLOW = 100_000
-"""Packages times changesets from which changesets takes a minute or more, and is measured once."""
 Row = dict[str, Any]
 Tree = dict[str, bytes]
 
@@ -107,10 +105,8 @@ def measure(packages: int, changesets: int, rounds: int) -> list[Row]:
         origin, copy = Path(folder) / "origin", Path(folder) / "copy"
         generate(origin, packages, changesets)
         written: Tree = {}
-        for number in range(rounds):
+        for _ in range(rounds):
             for side, command in ((side, command) for command in COMMANDS for side in SIDES):
-                if side == THEIRS and number and packages * changesets > SLOW:
-                    continue
                 shutil.copytree(origin, copy, symlinks=True)
                 taken.setdefault((side, command), []).append(once(SIDES[side][command], copy))
                 if command == "version":
