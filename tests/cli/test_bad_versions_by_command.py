@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,41 @@ def test_somebody_who_changed_a_half_written_file_decides(tmp_path: Path) -> Non
         shop.refused(*command, says="was changed while versions were being written", where="packages/core/package.json")
     shop.write({".changeset/.versions.json": "{"})
     shop.refused("version", says="the note of an unfinished run cannot be read", where=".changeset/.versions.json")
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    shop = Monorepo(tmp_path, SHOP)
+    shop.changeset("core: minor", summary="Events.")
+    changelog = tmp_path / "packages" / "core" / "CHANGELOG.md"
+    changelog.symlink_to("/dev/null/nowhere")
+    half = shop.run("version")
+    assert half.code == 7
+    assert "packages/core/CHANGELOG.md" in half.err
+    assert "then `crossfade version` goes on" in half.err
+    assert '"1.1.0"' in shop.text("packages/core/package.json")
+    changelog.unlink()
+    assert shop.run("version").code == 0
+    assert "Events." in shop.text("packages/core/CHANGELOG.md")
+
+    notices = tmp_path / ".changeset" / "notices"
+    notices.write_text("")
+    shop.refused("change", "notice", "api", "2", "--how", "a mail", says="it cannot be written")
+    notices.unlink()
+    shop.refused("change", "notice", "api", "2", "--how", " ", says="a notice says how users were told")
+    (tmp_path / ".changeset" / ".versions.json.new").mkdir()
+    shop.changeset("core: minor", summary="More.")
+    shop.refused("version", says="nothing was changed")
+    shutil.rmtree(tmp_path / ".changeset")
+    (tmp_path / ".changeset").write_text("")
+    shop.refused("change", "add", "--minor", "core", "-m", "x", says="it cannot be written", where=".changeset/")
+
+
+def test_a_tag_that_no_version_can_have_is_refused(tmp_path: Path) -> None:
+    workspace = Monorepo(tmp_path, WORKSPACE)
+    workspace.changeset("b: minor", summary="More.")
+    workspace.refused("change", "pre", "enter", "next!", says="'next!' cannot stand in a version")
+    workspace.refused("version", "--snapshot", "feature/x", says="'feature/x' cannot stand in a version")
+    workspace.refused("version", "--snapshot", "x", "--template", "{tag}-{day}", says="the words are {tag}, {commit}")
 
 
 def test_help_imports_nothing_that_versions_are_made_with() -> None:

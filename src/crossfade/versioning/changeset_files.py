@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from crossfade.core.errors import BadInputError
 from crossfade.versioning.ranges import SPACES, TRIMMED
 from crossfade.versioning.values import BUMPS, Bump, Change, Changeset
 from crossfade.versioning.words import ADJECTIVES, NOUNS, VERBS
-from crossfade.versioning.workspace import read_text
+from crossfade.versioning.workspace import read_text, unwritable
 
 FOLDER = ".changeset"
 _S = f"[{SPACES}]"
@@ -113,15 +114,20 @@ def write_changeset(
 ) -> str:
     """Write a new changeset, whole or not at all, and return its path relative to the top; `choose` as below.
 
-    The folder is made where there is none, and no other changeset is written over.
+    The folder is made where there is none, and no other changeset is written over. BadInputError where that cannot be.
     """
     folder = root / FOLDER
-    folder.mkdir(exist_ok=True)
     while (path := folder / f"{changeset_name(choose)}.md").exists():
         pass
     partial = folder / f".{path.name}.{os.getpid()}"
-    partial.write_text(changeset_text(releases, summary), encoding="utf-8", newline="\n")
-    partial.replace(path)
+    try:
+        folder.mkdir(exist_ok=True)
+        partial.write_text(changeset_text(releases, summary), encoding="utf-8", newline="\n")
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise unwritable(f"{FOLDER}/{path.name}", error) from None
     return f"{FOLDER}/{path.name}"
 
 

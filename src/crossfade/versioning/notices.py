@@ -21,6 +21,7 @@ from pathlib import Path
 from crossfade.core.errors import BadInputError
 from crossfade.versioning.majors import guide_path, majors
 from crossfade.versioning.values import PlannedRelease
+from crossfade.versioning.workspace import unwritable
 
 FOLDER = ".changeset/notices"
 _KEYS = ("component", "major", "sent", "by", "how")
@@ -119,6 +120,9 @@ def write_notice(root: Path, notice: Notice) -> Path:
     is what counts, and it is not written over.
     """
     file = root / notice.path
+    if not notice.how.strip():
+        hint = 'say it in a few words, such as "e-mail to all customers"'
+        raise BadInputError("notices.no-words", "a notice says how users were told", where=notice.path, next=hint)
     if file.exists():
         there = parse_notice(file.read_text(encoding="utf-8"), notice.path)
         if there.as_text() == notice.as_text():
@@ -129,13 +133,16 @@ def write_notice(root: Path, notice: Notice) -> Path:
             where=notice.path,
             next="that notice counts; take the file away if it was never sent",
         )
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8", newline="\n") as opened:
-        opened.write(notice.as_text())
-        opened.flush()
-        os.fsync(opened.fileno())
-    partial.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", newline="\n") as opened:
+            opened.write(notice.as_text())
+            opened.flush()
+            os.fsync(opened.fileno())
+        partial.replace(file)
+    except OSError as error:
+        raise unwritable(notice.path, error) from None
     return file
 
 

@@ -7,11 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from crossfade.core.errors import BadInputError
+from crossfade.core.semver import parse_version
 from crossfade.versioning.drafts import unusable
 from crossfade.versioning.ranges import npm_version
 from crossfade.versioning.values import Compatibility, Package, PreState, Rules
 
 PRE_FILE = ".changeset/pre.json"
+
+
+def require_word(tag: str) -> None:
+    """BadInputError (`versions.bad-tag`) for a tag that no version can have behind its numbers.
+
+    >>> require_word("next")
+    """
+    try:
+        parse_version(f"1.0.0-{tag}")
+    except ValueError:
+        what = f"{tag!r} cannot stand in a version, as in 1.0.0-{tag}"
+        hint = "take letters, digits and hyphens, such as next"
+        raise BadInputError("versions.bad-tag", what, where="tag", next=hint) from None
 
 
 def next_numbers(packages: Mapping[str, Package], rules: Rules) -> dict[str, int]:
@@ -94,7 +108,10 @@ def pre_text(pre: PreState) -> str:
 
 
 def entered(pre: PreState | None, tag: str, packages: Sequence[Package], compatibility: Compatibility) -> PreState:
-    """Pre mode with this tag. One that is being left may be entered again; BadInputError if it was never left."""
+    """Pre mode with this tag. One that is being left may be entered again.
+
+    BadInputError if it was never left, or for a tag that no version can have.
+    """
     if pre is not None and pre.mode == "pre":
         raise BadInputError(
             "versions.in-pre-mode",
@@ -102,6 +119,7 @@ def entered(pre: PreState | None, tag: str, packages: Sequence[Package], compati
             where=PRE_FILE,
             next="leave it with `crossfade change pre exit` first",
         )
+    require_word(tag)
     if compatibility != "changesets-2":
         return PreState("pre", tag)
     initial = {package.name: package.version for package in packages}

@@ -26,6 +26,7 @@ from crossfade.versioning.preparing import (
     read_pre,
     status_of,
 )
+from crossfade.versioning.prereleases import require_word
 from crossfade.versioning.pyproject import write_version
 from crossfade.versioning.values import Snapshot
 from crossfade.versioning.workspace import read_text
@@ -88,6 +89,7 @@ def prepare_project_status(project: OpenedProject, *, since: str | None = None) 
 
 def enter_project_pre(loaded: LoadedProject, tag: str) -> Pending:
     """The edits that begin pre mode; BadInputError if it is on already, or for a tag that a component cannot have."""
+    require_word(tag)
     graph = read_graph(loaded)
     for each in graph.packages:
         if each.ecosystem in {"python", "python-dynamic"}:

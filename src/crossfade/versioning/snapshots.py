@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from crossfade.core.errors import BadInputError
+from crossfade.versioning.prereleases import require_word
 from crossfade.versioning.values import Snapshot
+
+_SUFFIX = re.compile(r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*")
 
 
 def snapshot_suffix(template: str | None, snapshot: Snapshot) -> str:
     """What stands behind the numbers: `{tag}-{datetime}`, or the template with its words replaced.
 
     The words are `{commit}`, `{commit-short}`, `{tag}`, `{timestamp}` (milliseconds) and `{datetime}` (UTC).
-    Raises BadInputError for a word without a value, and for a tag that the template has no place for.
+    Raises BadInputError for a word without a value, for a tag that the template has no place for, and for what cannot
+    stand in a version.
 
     >>> snapshot_suffix(None, Snapshot(1763712000.0, tag="pr12"))
     'pr12-20251121080000'
@@ -20,6 +25,8 @@ def snapshot_suffix(template: str | None, snapshot: Snapshot) -> str:
     'pr12.5114f85'
     """
     written = datetime.fromtimestamp(snapshot.moment, UTC).strftime("%Y%m%d%H%M%S")
+    if snapshot.tag is not None:
+        require_word(snapshot.tag)
     if not template:
         return "-".join(part for part in (snapshot.tag, written) if part)
     if "{tag}" not in template and snapshot.tag is not None:
@@ -47,4 +54,11 @@ def snapshot_suffix(template: str | None, snapshot: Snapshot) -> str:
                 next="give a tag with --snapshot TAG" if word == "tag" else "run it in a git repository with a commit",
             )
         template = template.replace(f"{{{word}}}", value)
+    if _SUFFIX.fullmatch(template) is None:
+        raise BadInputError(
+            "versions.snapshot-template",
+            f"{template!r} cannot stand in a version",
+            where="snapshot.prereleaseTemplate",
+            next="the words are {tag}, {commit}, {commit-short}, {timestamp} and {datetime}; between them letters, digits, - and .",
+        )
     return template

@@ -75,6 +75,16 @@ def read_text(root: Path, path: str) -> str | None:
         ) from None
 
 
+def unwritable(where: str, error: OSError) -> BadInputError:
+    """The error for a file that cannot be written, and was not."""
+    return BadInputError(
+        "versions.unwritable",
+        f"it cannot be written: {error.strerror}",
+        where=where,
+        next="see what stands in its place, who may write there, and whether the disk is full; nothing was changed",
+    )
+
+
 def _all_of(handle: int) -> bytes:
     # Thousands of small files are read: the first piece is nearly always the whole.
     pieces = [os.read(handle, _PIECE)]

@@ -14,14 +14,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crossfade.core.errors import BadInputError
+from crossfade.core.errors import BadInputError, CrossfadeError, ExitCode
 from crossfade.versioning.formatters import run_formatter
 from crossfade.versioning.git import git
 from crossfade.versioning.values import FileEdit
-from crossfade.versioning.workspace import read_text
+from crossfade.versioning.workspace import read_text, unwritable
 
 NOTE = ".changeset/.versions.json"
 _DRAFT = f"{NOTE}.new"
+
+
+class UnfinishedError(CrossfadeError):
+    """Some files are written and others are not; the note tells what is left, and the next run goes on from it."""
+
+    exit_code = ExitCode.INCOMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,8 @@ class Work:
 def carry_out(root: Path, work: Work, *, before_each: Callable[[str], None] = lambda _: None) -> None:
     """Do the work; safe to be killed at any moment, and then for `resume` to finish.
 
-    `before_each` hears what is about to be done: the path of a file, or note, format, commit, done.
+    `before_each` hears what is about to be done: the path of a file, or note, format, commit, done. BadInputError where
+    nothing can be written, UnfinishedError where the rest cannot.
     """
     before_each("note")
     _write_note(root, work)
@@ -74,7 +81,8 @@ def resume(root: Path, *, before_each: Callable[[str], None] = lambda _: None) -
     """
     work = pending(root)
     if work is None:
-        (root / _DRAFT).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be removed is told when a note is to be written
+            (root / _DRAFT).unlink()
         return None
     for edit in work.edits:
         now = read_text(root, edit.path)
@@ -88,7 +96,15 @@ def resume(root: Path, *, before_each: Callable[[str], None] = lambda _: None) -
 def _finish(root: Path, work: Work, before_each: Callable[[str], None]) -> None:
     for edit in work.edits:
         before_each(edit.path)
-        _write(root, edit)
+        try:
+            _write(root, edit)
+        except OSError as error:
+            raise UnfinishedError(
+                "versions.half-written",
+                f"it cannot be written: {error.strerror}; other files are written already",
+                where=edit.path,
+                next="see what stands in its place, and whether the disk is full; then `crossfade version` goes on",
+            ) from None
     if work.formatter is not None and work.formatted:
         # From here on the files are no longer what the edits say.
         work = replace(work, edits=())
@@ -139,11 +155,14 @@ def _write_note(root: Path, work: Work) -> None:
         "paths": work.paths,
     }
     draft = root / _DRAFT
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(found, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(root / NOTE)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(found, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(root / NOTE)
+    except OSError as error:
+        raise unwritable(_DRAFT, error) from None
 
 
 def _commit(root: Path, message: str, paths: Sequence[str]) -> None:
