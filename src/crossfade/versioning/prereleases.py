@@ -23,9 +23,12 @@ def require_word(tag: str) -> None:
     try:
         parse_version(f"1.0.0-{tag}")
     except ValueError:
-        what = f"{tag!r} cannot stand in a version, as in 1.0.0-{tag}"
-        hint = "take letters, digits and hyphens, such as next"
-        raise BadInputError("versions.bad-tag", what, where="tag", next=hint) from None
+        raise BadInputError(
+            "versions.bad-tag",
+            f"{tag!r} cannot stand in a version, as in 1.0.0-{tag}",
+            where="tag",
+            next="take letters, digits and hyphens, such as next",
+        ) from None
 
 
 def next_numbers(packages: Mapping[str, Package], rules: Rules) -> dict[str, int]:
