@@ -92,6 +92,7 @@ def _histogram(tally: Tally, slot: Slot, labels: str) -> list[str]:
 def read(datagram: bytes) -> tuple[Slot | None, int, float | None] | None:
     """The slot (None: our own probe), status and latency in ms of one request; None for what is no word of the proxy.
 
+    A syslog header before the first brace is passed over.
     The latency is the time until the instance began to answer, so that a visitor's slow line or an
     endless stream is no fault of the version. One who left and a websocket have none.
 
@@ -99,9 +100,11 @@ def read(datagram: bytes) -> tuple[Slot | None, int, float | None] | None:
     ('green', 200, 12.5)
     >>> read(b'{"duration": 0.2, "status": 502, "arm": "blue", "ms": ""}')
     ('blue', 502, 200.0)
+    >>> read(b'<190>Nov 21 16:27:52 crossfade: {"duration": 0.2, "status": 200, "arm": "green", "ms": 12}')
+    ('green', 200, 12)
     """
     try:
-        entry = orjson.loads(datagram)
+        entry = orjson.loads(datagram[max(datagram.find(b"{"), 0) :])
         arm, status, duration = entry["arm"], entry["status"], entry["duration"]
     except (ValueError, KeyError, TypeError):
         return None
