@@ -2,7 +2,8 @@
 
 A rule is quiet while too little is known: a rate or a quantile needs `min_requests` in its window, a rule that fires *below* a
 number of requests needs its whole window, and so does one about a named metric, whose mean over the window is judged: a
-version that has just started is busy. A rule about an unknown metric says so instead of passing.
+version that has just started is busy. One about something counted (lines of a log) fires as soon as there are too many. A rule
+about an unknown metric says so instead of passing.
 
 A rule on the *stable* arm catches a canary that breaks something both depend on, which no comparison can see. It cannot say
 that going back would help, so its `rollback` becomes a hold (`pause`) with an alert.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +28,9 @@ Points = Mapping[tuple[Arm, str], Sequence[tuple[float, float]]]
 
 Reasons = Mapping[tuple[Arm, str], str]
 """Why a named metric of an arm has no values."""
+
+Beginnings = Mapping[tuple[Arm, str], float]
+"""Since when (seconds) a named metric of an arm is known, where that is not always."""
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _MS = 1000.0
@@ -64,17 +69,25 @@ class _Named:
     metrics: Points
     missing: Reasons
     since: float
+    begun: Beginnings
+    counted: AbstractSet[str]
 
-    def mean(self, rule: Rule, now: float) -> tuple[float, str] | _Unknown:
-        """The mean of the rule's metric over its window."""
+    def value(self, rule: Rule, now: float) -> tuple[float, str] | _Unknown:
+        """The rule's metric over its window: the mean of its values, or how many were counted."""
         key = rule.arm, rule.metric
-        points = [value for at, value in self.metrics.get(key, ()) if now - rule.over <= at <= now]
-        if not points:
+        counted = rule.metric in self.counted
+        since = max(self.since, self.begun.get(key, -math.inf))
+        begin = max(now - rule.over, since) if counted else now - rule.over
+        points = [value for at, value in self.metrics.get(key, ()) if begin <= at <= now]
+        if key not in self.metrics or not (points or counted):
             return _Unknown(self.missing.get(key, f"the source tells no {rule.metric} of the {rule.arm} arm"))
-        if now - rule.over < self.since:
-            known, whole = format_duration(round(max(0.0, now - self.since))), format_duration(rule.over)
-            return _Unknown(f"only {known} of {whole} are known")
-        return math.fsum(points) / len(points), f"mean of {len(points)} in the last {format_duration(rule.over)}"
+        total, window = math.fsum(points), f"in the last {format_duration(rule.over)}"
+        if now - rule.over < since:
+            known = format_duration(round(max(0.0, now - since)))
+            if counted and rule.above is not None and total > rule.above:
+                return total, f"in {known}"  # what is still to come can only add to it
+            return _Unknown(f"only {known} of {format_duration(rule.over)} are known")
+        return (total, window) if counted else (total / len(points), f"mean of {len(points)} {window}")
 
 
 def describe(rule: Rule) -> str:
@@ -96,12 +109,15 @@ def evaluate(
     metrics: Points | None = None,
     missing: Reasons | None = None,
     since: float = -math.inf,
+    begun: Beginnings | None = None,
+    counted: AbstractSet[str] = frozenset(),
 ) -> tuple[Ruling, ...]:
     """One ruling for every rule, in their order.
 
     `window` holds the newest buckets (any order, at least as far back as the longest rule), `health_failures` the greatest
     number of consecutive failed probes of any instance for each arm, `metrics` what the source knows besides, `missing` why it
     does not know a metric. `since` is when the canary got its first traffic: what a named metric was before is another story.
+    `begun` is since when a named metric is known at all; the values of those that are `counted` are added up.
 
     >>> bad = Sample(0, 60, stable=ArmSample(1900, 1), canary=ArmSample(100, 4))
     >>> rule = Rule(metric="error_rate", above=0.01, over=300)
@@ -109,7 +125,8 @@ def evaluate(
     >>> ruling.action, ruling.reason
     ('rollback', 'canary error_rate 4% > 1% (4 of 100 requests in the last 5m)')
     """
-    failures, named = health_failures or {}, _Named(metrics or {}, missing or {}, since)
+    failures = health_failures or {}
+    named = _Named(metrics or {}, missing or {}, since, begun or {}, counted)
     return tuple(
         [_rule(rule, window, now, min_requests=min_requests, health_failures=failures, named=named) for rule in rules]
     )
@@ -140,7 +157,7 @@ def _rule(
     elif rule.metric == "error_rate" or rule.metric in QUANTILES:
         measured = _of_requests(rule, added([getattr(sample, rule.arm) for sample in inside]), min_requests)
     else:
-        measured = named.mean(rule, now)
+        measured = named.value(rule, now)
     if isinstance(measured, _Unknown):
         return Ruling(rule, text, "unknown", action, measured.why)
     value, basis = measured

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from crossfade.config.document import Document
 from crossfade.config.faults import Fault, Path, nearest, show, suggest
 from crossfade.config.model import Project
+from crossfade.config.named_metrics import STATISTIC
 from crossfade.config.placeholders import PlaceholderError
 from crossfade.config.section import Section
 from crossfade.config.shape import Found, Place, kind_of, locate, walk
@@ -34,6 +35,9 @@ PATTERNS: Mapping[str, str] = {
     r"^[A-Za-z0-9-]+$": "must be letters, digits and hyphens",
     r"^[A-Za-z0-9_.:\[\]-]+$": "must be a host name or an IP address",
     r"^(unix:///|ssh://|tcp://)": "must start with unix:///, ssh:// or tcp://",
+    r"^[a-z0-9.-]+$": "must be a host name in lower-case letters",
+    r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$": "must be an AWS region, such as eu-central-1",
+    STATISTIC: "must be a statistic of CloudWatch, such as Average, Sum, Maximum or p99",
     r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$": "must be a name as Kubernetes has them: lower-case letters, digits and hyphens (at most 63)",
 }
 """What every pattern of the model asks for."""

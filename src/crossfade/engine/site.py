@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from crossfade.analysis.sources.port import Source
-from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
 from crossfade.config.model import Deployment
 from crossfade.engine.adapters import ROUTERS, RUNTIMES, adapter
+from crossfade.engine.sources import Sources
 from crossfade.rollouts.rollout import Rollout
 from crossfade.runtimes.port import Runtime
 from crossfade.traffic.port import Router
-
-if TYPE_CHECKING:
-    import httpx
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +41,10 @@ class Sites(Protocol):
 
 
 class RealSites:
-    """The adapters that `crossfade.yaml` names. Sources that ask over HTTP share one client, until `close`."""
+    """The adapters that `crossfade.yaml` names. Sources share their connections, until `close`."""
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
+        self._sources = Sources()
 
     def site(self, deployment: Deployment) -> Site:
         """Build the runtime and the router that the deployment names."""
@@ -57,37 +54,8 @@ class RealSites:
 
     def source(self, deployment: Deployment, site: Site, rollout: Rollout) -> Source:
         """Build the metric source that the environment names."""
-        bucket = deployment.settings.judge.bucket
-        match deployment.settings.metrics:
-            case RouterMetrics():
-                from crossfade.analysis.sources.router import RouterSource  # noqa: PLC0415 - only what is used is imported
-
-                return RouterSource(site.router, stable=rollout.old, bucket=bucket)
-            case PrometheusMetrics() as settings:
-                from crossfade.analysis.sources.prometheus import PrometheusSource  # noqa: PLC0415 - only what is used is imported
-
-                return PrometheusSource(
-                    settings,
-                    self._shared_client(),
-                    versions={"stable": rollout.plan.previous or "", "canary": rollout.plan.version},
-                    names={"component": deployment.component, "environment": deployment.environment},
-                    bucket=bucket,
-                    windows={
-                        name: max(rule.over for rule in deployment.settings.rules if rule.metric == name)
-                        for name in settings.named
-                        if any(rule.metric == name for rule in deployment.settings.rules)
-                    },
-                )
-
-    def _shared_client(self) -> httpx.AsyncClient:
-        import httpx  # noqa: PLC0415 - only what is used is imported
-
-        if self._client is None:
-            self._client = httpx.AsyncClient(trust_env=False)
-        return self._client
+        return self._sources.source(deployment, site.router, site.runtime, rollout)
 
     async def close(self) -> None:
         """Close the connections of the sources."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._sources.close()

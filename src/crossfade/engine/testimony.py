@@ -134,6 +134,8 @@ def conclude(
         metrics=last.named,
         missing=last.unknown,
         since=testimony.judge.stage.at if testimony.judge.began is None else testimony.judge.began,
+        begun=last.begun,
+        counted=last.counted,
     )
     found = replace(found, unknown=tuple(f"{r.text}: {r.reason}" for r in rulings if r.state == "unknown"))
     fired = min((r for r in rulings if r.state == "fired"), key=_gravity, default=None)

@@ -5,9 +5,9 @@ Every adapter is proven by `crossfade.testing.RuntimeContract`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from crossfade.config.model import Component
 from crossfade.traffic.port import Slot
@@ -58,6 +58,18 @@ class LogLine:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one instance uses now: `memory` in bytes, and its processor time in whichever way the runtime knows it."""
+
+    slot: Slot
+    memory: int
+    cpu_seconds: float | None = None
+    """Processor time since the instance was started, in seconds; it begins again with a new start."""
+    cpu: float | None = None
+    """Share of one core, lately: for a runtime that is told only that."""
+
+
 class Runtime(Protocol):
     """One target's instances. All methods are idempotent."""
 
@@ -81,4 +93,16 @@ class Runtime(Protocol):
 
     def logs(self, *, slot: Slot | None = None, lines: int = 100, follow: bool = False) -> AsyncIterator[LogLine]:
         """The newest `lines` lines of each instance, oldest first, also of instances that have ended."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A runtime that knows what its instances use. A runtime need not be one: then rules about that say that nothing is known."""
+
+    async def usage(self) -> Mapping[str, Usage]:
+        """What every running instance of both slots uses, by `Instance.id`; those of which nothing is known are left out.
+
+        Raises UnreachableError where the runtime does not answer.
+        """
         ...

@@ -27,7 +27,8 @@ from crossfade.config.model import Deployment, Drain
 from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.runtimes import leftovers
 from crossfade.runtimes.log_reading import read_logs
-from crossfade.runtimes.port import Instance, LogLine, Release, State
+from crossfade.runtimes.port import Instance, LogLine, Release, State, Usage
+from crossfade.runtimes.process_usage import measure
 from crossfade.runtimes.shim import folder as folders
 from crossfade.runtimes.shim.folder import Folder, read_json, write_json
 from crossfade.runtimes.specification import Restarts, check, inherited, specify
@@ -132,6 +133,11 @@ class ProcessRuntime:
             return {self._name(each, _index(one)): Path(one.log) for each in slots for one in self._instances(each)}
 
         return read_logs(sources, lines=lines, follow=follow)
+
+    async def usage(self) -> Mapping[str, Usage]:
+        """What every running instance uses, all of its processes together; see `port.Measured`."""
+        running = [(self._name(slot, _index(each)), slot, each) for slot in SLOTS for each in self._instances(slot)]
+        return await asyncio.to_thread(measure, running)
 
     # -- names -----------------------------------------------------------------------------------
 

@@ -1,12 +1,17 @@
-"""The Source port: one method, and a value that says how far the truth reaches."""
+"""Two small ports: `Source`, both arms' counts, and `Metric`, one named value of both arms. Each says how far the truth reaches."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from crossfade.analysis.rules import Points, Reasons
-from crossfade.analysis.values import Sample
+from crossfade.analysis.rules import Beginnings, Points, Reasons
+from crossfade.analysis.values import Arm, Sample
+
+ARMS: tuple[Arm, Arm] = ("stable", "canary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +21,8 @@ class Reading:
     `newest_at` is None when the source did not answer or knows nothing: the judge is blind then, never wrong. It goes straight
     into `finding(newest_sample_at=…)`. `detail` tells a person why. `read_to` is the `since` of the next read.
 
-    `named` holds the values of named metrics, as far back as a rule looks; `unknown` says why a metric of an arm has none.
+    `named` holds the values of named metrics, as far back as a rule looks; `unknown` says why a metric of an arm has none. `begun`
+    is since when one is known, where that is not always; the values of those that are `counted` are added up, not averaged.
     `patience` is how long (seconds) this source may be silent before that means anything.
     """
 
@@ -27,6 +33,8 @@ class Reading:
     named: Points = field(default_factory=dict)
     unknown: Reasons = field(default_factory=dict)
     patience: float = 0.0
+    begun: Beginnings = field(default_factory=dict)
+    counted: AbstractSet[str] = frozenset()
 
 
 class Source(Protocol):
@@ -39,4 +47,43 @@ class Source(Protocol):
 
         Buckets before `warm_from` are marked as not warm. `until` is the time of a change of weight, which no bucket spans.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """(time, value) of the window that was asked for, oldest first; what was before `since` is not known."""
+
+    points: Sequence[tuple[float, float]]
+    since: float = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What is true now, of something that remembers nothing."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Why there is no value, without a secret in it.
+
+    `passing` is a fault that says nothing of the value (a server that is away): what was known before still holds until it is
+    stale. After a `passing` fault it is asked less and less often, and not before `wait` seconds where the server says so.
+    """
+
+    why: str
+    passing: bool = False
+    wait: float = 0.0
+
+
+Answer = Series | Value | Unknown
+
+
+class Metric(Protocol):
+    """One named metric of both arms."""
+
+    async def ask(self, *, window: float, now: float) -> Mapping[Arm, Answer]:
+        """Both arms over the last `window` seconds at time `now` (epoch seconds). May be cancelled at any time."""
         ...
