@@ -11,7 +11,6 @@ from crossfade.artifacts.building.deciding import Decider
 from crossfade.artifacts.building.values import Target
 from crossfade.config.load import LoadedProject
 from crossfade.config.model import Project
-from crossfade.versioning.components import Member
 from crossfade.versioning.graph import Graph, read_graph
 
 
@@ -19,39 +18,51 @@ def decider_of(loaded: LoadedProject, state: Path, environ: Mapping[str, str], g
     """Who decides about the builds of a project; `graph` is read where it is not known yet."""
     project, root = loaded.project, loaded.path.resolve().parent
     known = graph if graph is not None else read_graph(loaded)
-    return Decider(root, Cache(state / "builds"), _targets(project, known), needs_of(project, known), environ)
+    return Decider(root, Cache(state / "builds"), _targets(project, known), _edges(known), environ)
 
 
 def needs_of(project: Project, graph: Graph, *, development: bool = True) -> dict[str, frozenset[str]]:
     """Component → the components that come before it: what its files depend on, what it needs, and what it embeds.
 
-    `development` dependencies matter to a build, and not to those who install the package.
+    A package that crossfade.yaml does not name may stand between two components. `development` dependencies matter to a
+    build, and not to those who install the package.
     """
-    components = {member.package.name: name for name, member in _members(graph).items()}
-    found = {name: set[str]() for name in project.components}
-    for name, member in _members(graph).items():
-        dependencies = member.package.dependencies
-        counted = {each.name for each in dependencies if development or each.kind != "devDependencies"}
-        found[name] |= {components[each] for each in counted if each in components}
-        source = project.components[name].source
-        found[name] |= set(source.embeds) if source is not None else set()
-    return {name: frozenset(needs - {name}) for name, needs in found.items()}
+    edges = _edges(graph, development=development)
+    return {name: _reached(name, edges, frozenset(project.components)) for name in project.components}
 
 
-def _members(graph: Graph) -> dict[str, Member]:
-    return {member.component: member for member in graph.members.values() if member.component is not None}
+def _reached(name: str, edges: Mapping[str, frozenset[str]], wanted: frozenset[str]) -> frozenset[str]:
+    """The nearest of `wanted` on every way from `name`."""
+    found, seen, ahead = set[str](), {name}, [*edges.get(name, ())]
+    while ahead:
+        each = ahead.pop()
+        if each in seen:
+            continue
+        seen.add(each)
+        if each in wanted:
+            found.add(each)
+        else:
+            ahead += edges.get(each, ())
+    return frozenset(found)
+
+
+def _edges(graph: Graph, *, development: bool = True) -> dict[str, frozenset[str]]:
+    """Every component or package of the workspace → what it depends on or embeds; components by their own names."""
+    called = {package: member.component or package for package, member in graph.members.items()}
+    edges: dict[str, frozenset[str]] = {}
+    for package, member in graph.members.items():
+        counted = (each.name for each in member.package.dependencies if development or each.kind != "devDependencies")
+        needed = (*counted, *graph.rules.embeds.get(package, ()))
+        edges[called[package]] = frozenset(called[each] for each in needed if each in called) - {called[package]}
+    return edges
 
 
 def _targets(project: Project, graph: Graph) -> dict[str, Target]:
-    """Every component that is built, or that builds may depend on."""
-    members = _members(graph)
-    return {
-        name: Target(
-            name,
-            posixpath.normpath(each.source.path if each.source is not None else "."),
-            each.build,
-            members[name].package.version if name in members else None,
-        )
-        for name, each in project.components.items()
-        if each.source is not None or each.build is not None
-    }
+    """Every component that is built, and every package that builds may depend on."""
+    components = project.components
+    targets = {name: Target(name, ".", each.build) for name, each in components.items() if each.build is not None}
+    for package, member in graph.members.items():
+        name = member.component or package
+        build = components[member.component].build if member.component is not None else None
+        targets[name] = Target(name, posixpath.normpath(member.package.folder), build, member.package.version or None)
+    return targets

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import posixpath
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +13,11 @@ from crossfade.cli.place import Place
 from crossfade.core.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from crossfade.artifacts.building.cache import Cache
     from crossfade.artifacts.building.deciding import Decider
-    from crossfade.artifacts.building.values import Decision, Outcome, Target
-    from crossfade.config.load import LoadedProject
+    from crossfade.artifacts.building.values import Decision, Outcome
     from crossfade.config.model import Project
 
 
@@ -55,7 +53,9 @@ def build(
     place = Place.of(ctx)
     if prune:
         return _prune(place, prune, alone=not (components or force or dry_run))
-    decider = _decider(place)
+    from crossfade.engine.builds import decider_of  # noqa: PLC0415 - heavy
+
+    decider = decider_of(place.loaded, place.state, os.environ)
     wanted = _wanted(place.loaded.project, components or [])
     if dry_run:
         return _tell_plan(place, asyncio.run(decider.decide(wanted, force=force)))
@@ -74,36 +74,6 @@ async def _build(place: Place, decider: Decider, wanted: Sequence[str], jobs: in
         decisions = await decider.decide(wanted, force=force)
         async with audience_for(place.printer, decider.hidden) as audience:
             return await Work(decider, audience, stop, time.time).carry_out(decisions, jobs=jobs)
-
-
-def _decider(place: Place) -> Decider:
-    from crossfade.artifacts.building.cache import Cache  # noqa: PLC0415 - heavy
-    from crossfade.artifacts.building.deciding import Decider  # noqa: PLC0415 - heavy
-
-    targets, edges = _graph(place.loaded)
-    return Decider(place.path.absolute().parent, Cache(place.state / "builds"), targets, edges, os.environ)
-
-
-def _graph(loaded: LoadedProject) -> tuple[Mapping[str, Target], Mapping[str, frozenset[str]]]:
-    """Every component that is built or that builds may depend on, and what depends on what.
-
-    Packages of the workspace that crossfade.yaml does not name are read as well: a component may need them.
-    """
-    from crossfade.artifacts.building.values import Target  # noqa: PLC0415 - heavy
-    from crossfade.versioning.graph import read_graph  # noqa: PLC0415 - heavy
-
-    graph = read_graph(loaded)
-    components = loaded.project.components
-    called = {package: member.component or package for package, member in graph.members.items()}
-    targets = {name: Target(name, ".", each.build) for name, each in components.items() if each.build is not None}
-    edges: dict[str, frozenset[str]] = {}
-    for package, member in graph.members.items():
-        name = called[package]
-        build = components[member.component].build if member.component is not None else None
-        targets[name] = Target(name, posixpath.normpath(member.package.folder), build, member.package.version or None)
-        needed = (*(each.name for each in member.package.dependencies), *graph.rules.embeds.get(package, ()))
-        edges[name] = frozenset(called[each] for each in needed if each in called) - {name}
-    return targets, edges
 
 
 def _wanted(project: Project, named: Sequence[str]) -> tuple[str, ...]:
