@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 
 import psutil
 import pytest
@@ -50,3 +51,44 @@ def switch(tmp_path):
     folder = tmp_path / "switch"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def engine(require):
+    """A Docker Engine of our own, with the images `shop/api:1.0.0` and `:1.1.0`; only root can run one."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can run a Docker Engine of its own")
+    from docker_world import Daemon, base_image, build  # noqa: PLC0415 - only these tests need Docker's SDK
+
+    daemon = Daemon(require("dockerd"), "--live-restore")
+    try:
+        daemon.start()
+        client = daemon.client()
+        base_image(client)
+        for version in ("1.0.0", "1.1.0"):
+            build(client, f"shop/api:{version}")
+        yield daemon
+    finally:
+        daemon.close()
+
+
+@pytest.fixture
+def docker_runtime(engine, tmp_path):
+    """Makes runtimes of one target, each as a new Crossfade would; nothing is left in the engine at the end."""
+    from docker_world import make as make_runtime  # noqa: PLC0415 - as above
+
+    def runtime(**settings):
+        return make_runtime(settings.pop("url", engine.url), settings.pop("folder", tmp_path / "state"), **settings)
+
+    yield runtime
+
+    async def stop():
+        for slot in ("blue", "green"):
+            await runtime().stop(slot)
+
+    asyncio.run(stop())
+    client = engine.client()
+    left = client.containers(all=True)
+    for each in left:
+        client.remove_container(each["Id"], force=True)
+    assert not left, f"containers left behind: {[each['Names'] for each in left]}"

@@ -1,0 +1,169 @@
+"""A Docker Engine of our own, images made of this Python, and what they run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import docker
+import psutil
+import requests
+
+from crossfade.config.model import Component, Drain, Health
+from crossfade.config.runtimes import DockerRuntime as Settings
+from crossfade.runtimes.docker import DockerRuntime
+from crossfade.runtimes.docker.specification import Target
+from crossfade.runtimes.port import Release
+
+APP = Path(__file__).with_name("docker_app.py")
+BASE = "crossfade-test-base:latest"
+_UP_WITHIN = 90.0
+_PACKAGES = ("collections", "email", "encodings", "html", "http", "importlib", "json", "re", "urllib")
+
+
+class Daemon:
+    """`dockerd` in a folder with a short name, because a socket's path must be short."""
+
+    def __init__(self, program: Path, *flags: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="cfd", dir="/tmp"))
+        self.program, self.flags = program, flags
+        self.socket = self.folder / "docker.sock"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        place = self.folder
+        command = [
+            str(self.program), "-H", self.url, "--storage-driver=overlay2", "--iptables=false", "--ip6tables=false",
+            f"--data-root={place}/data", f"--exec-root={place}/exec", f"--pidfile={place}/pid", *self.flags,
+        ]  # fmt: skip
+        with (place / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        give_up = time.monotonic() + _UP_WITHIN
+        while not self.answers():
+            assert self._process.poll() is None, self.said()
+            assert time.monotonic() < give_up, self.said()
+            time.sleep(0.1)
+
+    def answers(self) -> bool:
+        try:
+            return self.client().ping() is True
+        except (docker.errors.DockerException, requests.RequestException):
+            return False
+
+    def client(self) -> docker.APIClient:
+        return docker.APIClient(base_url=self.url, version="1.41", timeout=60)
+
+    def said(self) -> str:
+        return (self.folder / "log").read_text()[-3000:]
+
+    def kill(self) -> None:
+        """End the engine as a crash would; its containers live on with live-restore."""
+        self._end(psutil.Process.kill)
+
+    def stop(self) -> None:
+        self._end(psutil.Process.terminate)
+
+    def _end(self, how) -> None:
+        if self._process is not None:
+            pid = int((self.folder / "pid").read_text())
+            with contextlib.suppress(psutil.Error):
+                how(psutil.Process(pid))
+            self._process.wait(60)
+            self._process = None
+
+    def close(self) -> None:
+        """End everything: containers, the engine, containerd, mounts, the folder."""
+        with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+            client = self.client()
+            for each in client.containers(all=True):
+                client.remove_container(each["Id"], force=True, v=True)
+        self.stop()
+        for process in [each for each in psutil.process_iter() if self._ours(each)]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        with Path("/proc/mounts").open() as mounts:
+            ours = [line.split()[1] for line in mounts if line.split()[1].startswith(f"{self.folder}/")]
+        for each in reversed(ours):
+            subprocess.run(["umount", "-l", each], check=False, capture_output=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _ours(self, process: psutil.Process) -> bool:
+        try:
+            return any(str(self.folder) in word for word in process.cmdline())
+        except psutil.Error:
+            return False
+
+
+def base_image(client: docker.APIClient) -> None:
+    """This Python with the little of its library that the application needs, from scratch."""
+    client.import_image_from_data(_root_folder(), repository="crossfade-test-base", tag="latest")
+
+
+def build(client: docker.APIClient, name: str, *, mark: str = "", changes: tuple[str, ...] = ()) -> str:
+    """An image `name` (REPOSITORY:TAG) with bytes of its own; its id."""
+    python = os.path.realpath(sys.executable)
+    made = client.create_container(BASE, command=["x"])
+    repository, _, tag = name.rpartition(":")
+    lines = [f"ENV BUILT={mark or name}", f'ENTRYPOINT ["{python}", "-E", "-S", "/app.py"]', *changes]
+    try:
+        return client.commit(made["Id"], repository=repository, tag=tag, changes="\n".join(lines))["Id"]
+    finally:
+        client.remove_container(made["Id"])
+
+
+def _root_folder() -> bytes:
+    data = io.BytesIO()
+    python = os.path.realpath(sys.executable)
+    library = Path(sysconfig.get_path("stdlib"))
+    native = [*library.glob("lib-dynload/*.so")]
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for each in {python, *_libraries(python, *native)}:
+            tar.add(os.path.realpath(each), each)
+        files = [*library.glob("*.py"), *library.glob("__pycache__/*.pyc"), *native]
+        for package in _PACKAGES:
+            files += [each for each in (library / package).rglob("*") if each.suffix in (".py", ".pyc")]
+        for each in files:
+            tar.add(each, str(each))
+        tar.add(APP, "/app.py")
+        folder = tarfile.TarInfo("tmp")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(folder)
+    return data.getvalue()
+
+
+def _libraries(*programs: str | Path) -> set[str]:
+    said = subprocess.run(["ldd", *map(str, programs)], check=True, capture_output=True, text=True).stdout
+    return {
+        word for line in said.splitlines() for word in line.split() if word.startswith("/") and not word.endswith(":")
+    }
+
+
+def workload(*arguments, image="shop/api:{version}", grace=5.0, interval=0.2, **more):
+    settings = {
+        "image": image,
+        "port": 8000,
+        "command": ("{port}", *arguments),
+        "health": Health(interval=interval, timeout=2),
+        "drain": Drain(grace=grace),
+    }
+    return Component(**{**settings, **more})
+
+
+def release(version="1.0.0", *arguments, **settings):
+    return Release(version, workload(*arguments, **settings))
+
+
+def make(url, folder, *, component="api", variables=None, root=Path("/"), **settings):
+    """A runtime of one target, as a Crossfade that was started anew makes it."""
+    target = Target("shop", "production", component)
+    return DockerRuntime(Settings(host=url, **settings), target, folder=folder, root=root, variables=variables)
