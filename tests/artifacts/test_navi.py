@@ -1,6 +1,7 @@
 """The Navi example from its first publication to a release that is taken back, by the commands that people type."""
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -49,6 +50,7 @@ def test_from_a_change_in_core_to_the_release_that_is_taken_back(navi, tmp_path)
     the_release_is_withdrawn(navi)
     installed(navi, tmp_path / "page-afterwards", version="0.1.0", core="0.1.0", knows=False)
     the_record_holds_it_all(navi)
+    nothing_is_promoted_where_git_has_no_tags(navi)
 
 
 def first_release(navi):
@@ -170,6 +172,18 @@ def the_record_holds_it_all(navi):
     }
     listed = navi.crossfade("--json", "publish", "--list").check().json["publications"]
     assert [each["ending"] for each in listed] == ["done", "done"]
+
+
+def nothing_is_promoted_where_git_has_no_tags(navi):
+    """As in a pipeline's clone: what is published and untagged gets its tags, and what was withdrawn stays withdrawn."""
+    there = navi.tags
+    navi.git("tag", "--delete", *there)
+    shutil.rmtree(navi.folder / ".crossfade")
+    navi.crossfade("publish").check()
+    assert navi.tags == tags(NEXT, navi.head)
+    assert latest(navi) == {name: FIRST[name] for name in NPM}
+    assert 'version = "0.1.0"' in navi.loader("v0")
+    assert [len(navi.registries.tarballs(name)) for name in NPM] == [2, 2, 1]
 
 
 def called(name):

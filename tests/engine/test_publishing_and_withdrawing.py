@@ -251,6 +251,31 @@ async def test_names_lead_back_to_the_newest_release_that_is_well(shop):
     assert (said.step.back_to, shop.leads("other")) == (None, None)
 
 
+async def test_a_clone_without_tags_promotes_nothing_that_was_withdrawn(shop, tmp_path):
+    await shop.publish()
+    shop.release(core="1.1.0")
+    await shop.publish()
+    await shop.withdraw("core@1.1.0")
+    shop.git("tag", "--delete", *shop.tags)
+    other = Store.open(f"sqlite:///{tmp_path}/other.db")
+    ended = await shop.publish(store=other)
+    other.close()
+    assert ended.ending == "done"
+    assert shop.tags["core@1.1.0"] == shop.head
+    assert (shop.leads(), shop.leads(registry="mirror"), shop.leads("web")) == ("1.0.0", "1.0.0", "1.0.0")
+
+
+async def test_what_is_withdrawn_before_it_is_finished_is_not_promoted_by_the_rest(shop):
+    await shop.publish()
+    shop.release(core="1.1.0")
+    shop.stores["mirror"].readonly = True
+    assert (await shop.publish()).ending is None
+    await shop.withdraw("core@1.1.0")
+    shop.stores["mirror"].readonly = False
+    assert (await shop.publish()).ending == "done"
+    assert shop.leads() == "1.0.0"
+
+
 async def test_a_withdrawal_that_fails_in_one_place_is_tried_in_all_others(shop):
     await shop.publish()
     shop.release(core="1.1.0", web="1.0.1")

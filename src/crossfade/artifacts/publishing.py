@@ -97,7 +97,8 @@ class _Walk:
         registry, artifact = self._registries[item.registry], self._artifacts[item.key]
         published = await self._there(item, registry, artifact)
         self.note(item, Standing("verified", published.integrity))
-        missing = [tag for tag in item.tags if tag not in published.tags]
+        # What was withdrawn meanwhile is not promoted again: somebody took its names away.
+        missing = [tag for tag in item.tags if tag not in published.tags and published.withdrawn is None]
         if missing and registry.capabilities.tags:
             await registry.tag(item.at, missing)
         return Standing("tagged", published.integrity)

@@ -104,27 +104,33 @@ async def look(checkout: Checkout, registries: Mapping[str, Registry], only: Ite
     rest = [target for target in wanted if (target.registry, target.at) in there]
     untagged = tuple(target for target in rest if checkout.tag(target.component).name not in standing)
     done = tuple(target for target in rest if target not in untagged)
-    newer = _Newer(checkout, registries, standing)
-    return Outlook(await newer.keep(absent), await newer.keep(untagged), done)
+    leading = _Names(checkout, registries, standing)
+    return Outlook(await leading.free(absent), await leading.free(untagged, there=True), done)
 
 
-class _Newer:
-    """Names that lead to a newer release stay with it: 1.0.5 after 1.1.0 takes neither `latest` nor `v1`."""
+class _Names:
+    """Names that lead to a newer release stay with it: 1.0.5 after 1.1.0 takes neither `latest` nor `v1`.
+
+    None leads again to a version that was withdrawn, as a clone without git's tags would have it.
+    """
 
     def __init__(self, checkout: Checkout, registries: Mapping[str, Registry], tags: Iterable[str]) -> None:
         self._checkout, self._registries, self._tags = checkout, registries, list(tags)
 
-    async def keep(self, open_: Sequence[Target]) -> tuple[Target, ...]:
-        """The targets, each without the names that stay."""
-        return tuple([await self._kept(target) for target in open_])
+    async def free(self, open_: Sequence[Target], *, there: bool = False) -> tuple[Target, ...]:
+        """The targets, each without the names that stay; `there` says that they are published already."""
+        return tuple([await self._freed(target, there=there) for target in open_])
 
-    async def _kept(self, target: Target) -> Target:
+    async def _freed(self, target: Target, *, there: bool) -> Target:
         released = self._checkout.released(target.component, self._tags)
         here = next(each.version for each in self._checkout.versioned if each.component == target.component)
         newer = [version for version in released if version > here and not version.prerelease]
-        spelled = [Coordinate(target.at.name, self._spelled(target, version)) for version in newer]
-        found = await self._registries[target.registry].find(spelled) if spelled else {}
-        led = {tag for each in found.values() for tag in each.tags if each.withdrawn is None}
+        asked = [Coordinate(target.at.name, self._spelled(target, version)) for version in newer]
+        asked += [target.at] if there else []
+        found = await self._registries[target.registry].find(asked) if asked else {}
+        if target.at in found and found[target.at].withdrawn is not None:
+            return replace(target, tags=())
+        led = {tag for at, each in found.items() if at != target.at and each.withdrawn is None for tag in each.tags}
         return replace(target, tags=tuple(tag for tag in target.tags if tag not in led))
 
     def _spelled(self, target: Target, version: SemVer) -> str:

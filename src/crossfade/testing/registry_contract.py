@@ -337,5 +337,7 @@ class RegistryContract(ABC):
             case "nothing":
                 assert said.done == ()
                 assert now.withdrawn is None
-            case "re-tag" | "re-point":
+            case "re-point":
+                assert now.withdrawn == REASON
+            case "re-tag":
                 assert now.withdrawn is None

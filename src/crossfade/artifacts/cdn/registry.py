@@ -78,7 +78,8 @@ class Cdn:
         there = {at: manifest for at, manifest in zip(wanted, found, strict=True) if manifest is not None}
         names = sorted({at.name for at in there})
         pointers = dict(zip(names, await _at_once(self.pointers.of, names), strict=True))
-        return {at: self._published(manifest, pointers[at.name]) for at, manifest in there.items()}
+        reasons = dict(zip(there, await _at_once(self._withdrawn, list(there)), strict=True))
+        return {at: self._published(manifest, pointers[at.name], reasons[at]) for at, manifest in there.items()}
 
     async def upload(self, artifact: Artifact) -> None:
         """Claim the version by its list of files, then put each file that is absent."""
@@ -116,7 +117,8 @@ class Cdn:
         await _at_once(check, list(wanted.files))
         if self.public is not None:
             await self.public.check_version(folder, wanted)
-        return self._published(there, await self.pointers.of(artifact.at.name))
+        pointers = await self.pointers.of(artifact.at.name)
+        return self._published(there, pointers, await self._withdrawn(artifact.at))
 
     async def tag(self, at: Coordinate, tags: Sequence[str]) -> None:
         """Let pointers lead to this version. One that leads to a newer version stays: only a withdrawal moves it back.
@@ -267,10 +269,10 @@ class Cdn:
         held = await self.store.read(f"{self.layout.folder(at)}{WITHDRAWN}")
         return str(orjson.loads(held.body)["reason"]) if held is not None else None
 
-    def _published(self, manifest: Manifest, pointers: Mapping[str, Pointer]) -> Published:
+    def _published(self, manifest: Manifest, pointers: Mapping[str, Pointer], withdrawn: str | None) -> Published:
         # A pointer whose files are still being copied leads nowhere yet: whoever publishes finishes it.
         tags = frozenset(tag for tag, each in pointers.items() if each.at == manifest.at and not each.open)
-        return Published(manifest.at, dict(manifest.files), tags)
+        return Published(manifest.at, dict(manifest.files), tags, withdrawn)
 
     def _move(self, at: Coordinate, why: str) -> Move:
         return Move(at.version, iso(self.clock.now()), self.by, why)
