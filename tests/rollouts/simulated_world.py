@@ -106,7 +106,7 @@ class World:
                 there = {i.index: i for i in self.instances[action.slot] if i.state != "gone"}
                 if any(i.version != action.version for i in there.values()):
                     return Outcome(ok=False, error="the slot holds another version", retry=False)
-                self.instances[action.slot] = [
+                self.instances[action.slot] = [  # what is too much ends, the last ones first
                     there.get(n) or instance(action.slot, n, action.version, self.becomes) for n in range(action.count)
                 ]
             case "stop":
@@ -197,5 +197,6 @@ def canary(**fields) -> Canary:
 
 
 def world(strategy=None, *, previous: str | None = "1.0.0", **fields) -> World:
-    plan = compile_plan(strategy or canary(), "api", "production", "1.1.0", previous=previous)
+    instances = fields.get("terms", TERMS).instances
+    plan = compile_plan(strategy or canary(), "api", "production", "1.1.0", previous=previous, instances=instances)
     return World(plan, **{"finding": HEALTHY, **fields})

@@ -8,9 +8,9 @@ from dataclasses import replace
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from simulated_world import World, finding
+from simulated_world import TERMS, World, finding
 
-from crossfade.config.strategies import BlueGreen, Canary, Direct, Smoke, Stage
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling, Smoke, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Verb
@@ -24,6 +24,9 @@ STRATEGIES = [
     ),
     BlueGreen(watch=60.0, hold=90.0, smoke=(Smoke(path="/"),)),
     Direct(),
+    Rolling(batch_watch=30.0, final_watch=30.0),
+    Rolling(max_surge="0", max_unavailable="50%", batch_watch=30.0, final_watch=0.0, pause=True, hold=60.0),
+    Rolling(max_surge="25%", max_unavailable="1", batch_watch=0.0, final_watch=30.0),
 ]
 SLOTS: list[Slot] = ["blue", "green"]
 
@@ -35,11 +38,17 @@ class AnyWorld(RuleBasedStateMachine):
         strategy=st.sampled_from(STRATEGIES),
         first=st.sampled_from([False, False, False, True]),
         ticks=st.integers(0, 60),
+        instances=st.sampled_from([2, 4]),
     )
-    def begin(self, strategy, first, ticks):
+    def begin(self, strategy, first, ticks, instances):
         """A rollout that is some way along: trouble finds it at any step."""
+        terms = replace(TERMS, instances=instances)
         self.world = World(
-            compile_plan(strategy, "api", "production", "1.1.0", previous=None if first else "1.0.0"), finding=finding()
+            compile_plan(
+                strategy, "api", "production", "1.1.0", previous=None if first else "1.0.0", instances=terms.instances
+            ),
+            terms,
+            finding=finding(),
         )
         self.answered: list[int] = []
         for _ in range(ticks):
@@ -152,8 +161,19 @@ class AnyWorld(RuleBasedStateMachine):
         for action in decision.actions:
             if action.kind == "stop" and observed.router.routes is not None and w.plan.previous is not None:
                 assert observed.router.routes.weight(action.slot) == 0, "stopped what gets traffic"
+            self._only_what_has_left_is_stopped(observed, action)
         if before.finished:
             assert replace(decision.rollout, commands=before.commands) == before, "a finished rollout changed"
+
+    @staticmethod
+    def _only_what_has_left_is_stopped(observed, action):
+        """An instance that a smaller number ends is in no route any more."""
+        if action.kind == "start" and observed.router.routes is not None:
+            leaving = {
+                i.address for i in observed.in_slot(action.slot) if i.index >= action.count and i.state == "ready"
+            }
+            if observed.router.routes.weight(action.slot):
+                assert not leaving & set(observed.router.routes.upstreams[action.slot]), "stopped what gets traffic"
 
     @staticmethod
     def _no_traffic_for_the_unready(before, observed, decision):
@@ -190,7 +210,7 @@ class AnyWorld(RuleBasedStateMachine):
             assert w.instances[w.rollout.slot] == [], "an instance was leaked"
         if w is not None and w.rollout.turned_at is not None and w.rollout.plan.previous is not None:
             carried = len([i for i in w.decisions[-1][1].in_slot(other(w.rollout.slot)) if i.state == "ready"])
-            if carried >= w.rollout.old_instances:
+            if carried >= w.terms.instances:
                 assert w.rollout.share == 0, "traffic is left on a failed version"
 
     @invariant()

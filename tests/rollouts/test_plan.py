@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
 from crossfade.config.model import Judge
-from crossfade.config.strategies import BlueGreen, Canary, Direct, Smoke, Stage
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling, Smoke, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.plan import Plan, compile_plan
 from crossfade.rollouts.steps import Step, World, carry_out, reverse, undo
@@ -16,7 +18,16 @@ SECONDS = st.sampled_from([0.0, 1.0, 30.0, 300.0, 86_400.0])
 SMOKES = st.sampled_from([(), (Smoke(path="/"),)])
 STAGES = st.lists(st.integers(1, FULL - 1), min_size=1, max_size=8, unique=True).flatmap(
     lambda weights: st.tuples(
-        *[st.builds(Stage, weight=st.just(w), watch=st.none() | SECONDS, pause=st.booleans()) for w in sorted(weights)]
+        *[
+            st.builds(
+                Stage,
+                weight=st.just(w),
+                watch=st.none() | SECONDS,
+                pause=st.booleans(),
+                instances=st.none() | st.integers(1, 12),
+            )
+            for w in sorted(weights)
+        ]
     )
 )
 CANARIES = st.builds(
@@ -29,16 +40,39 @@ CANARIES = st.builds(
     adaptive=st.booleans(),
     min_watch=SECONDS,
 )
+BATCHES = st.sampled_from(["0", "1", "2", "5", "12", "10%", "25%", "100%"])
+ROLLINGS = st.tuples(
+    BATCHES, BATCHES.filter(lambda each: each != "0"), st.booleans(), SECONDS, SECONDS, SECONDS, SMOKES, st.booleans()
+).map(
+    lambda each: Rolling(
+        max_surge=each[0] if each[2] else each[1],
+        max_unavailable=each[1] if each[2] else each[0],
+        batch_watch=each[3],
+        final_watch=each[4],
+        hold=each[5],
+        smoke=each[6],
+        pause=each[7],
+    )
+)
 STRATEGIES = st.one_of(
     CANARIES,
+    ROLLINGS,
     st.builds(BlueGreen, watch=SECONDS, hold=SECONDS, smoke=SMOKES),
     st.builds(Direct, hold=SECONDS, smoke=SMOKES),
 )
-BEFORE = World(new_runs=False, old_runs=True, share=0)
 
 
-def plans(previous: str | None = "1.0.0") -> st.SearchStrategy[Plan]:
-    return STRATEGIES.map(lambda strategy: compile_plan(strategy, "api", "production", "1.1.0", previous=previous))
+@st.composite
+def plans(draw, strategies=STRATEGIES, previous: str | None = "1.0.0"):
+    instances = draw(st.integers(1, 12))
+    strategy = draw(strategies)
+    if isinstance(strategy, Rolling):
+        assume(any(strategy.bounds(instances)))
+    return compile_plan(strategy, "api", "production", "1.1.0", previous=previous, instances=instances)
+
+
+def before(plan: Plan) -> World:
+    return World(new=0, old=plan.instances, share=0)
 
 
 def walked(steps: tuple[Step, ...], world: World) -> list[World]:
@@ -50,36 +84,59 @@ def walked(steps: tuple[Step, ...], world: World) -> list[World]:
 
 @given(plans())
 def test_a_plan_ends_with_the_new_version_alone_and_is_sound_at_every_step(plan):
-    worlds = walked(plan.steps, BEFORE)
+    worlds = walked(plan.steps, before(plan))
     assert all(world.is_sound() for world in worlds)
-    assert worlds[-1] == World(new_runs=True, old_runs=False, share=FULL)
+    assert worlds[-1] == World(new=plan.instances, old=0, share=FULL)
 
 
 @given(plans(), st.data())
 def test_the_way_back_from_any_step_ends_in_the_state_before_and_is_sound_all_along(plan, data):
     done = plan.steps[: data.draw(st.integers(0, len(plan.steps)))]
-    there = walked(done, BEFORE)[-1]
+    there = walked(done, before(plan))[-1]
     back = walked(reverse(done), there)
     assert all(world.is_sound() for world in back)
-    assert back[-1] == BEFORE
+    assert back[-1] == before(plan)
 
 
 @given(plans())
 def test_every_step_that_changes_the_world_is_undone_by_its_undo(plan):
-    for before, step, after in zip(
-        walked(plan.steps, BEFORE), plan.steps, walked(plan.steps, BEFORE)[1:], strict=False
-    ):
+    worlds = walked(plan.steps, before(plan))
+    for (earlier, after), step in zip(itertools.pairwise(worlds), plan.steps, strict=True):
         back = undo(step)
-        assert (back is None) == (before == after)
+        assert (back is None) == (earlier == after)
         if back is not None:
-            assert carry_out(back, after) == before
+            assert carry_out(back, after) == earlier
 
 
-@given(plans(), st.data())
+@given(plans(STRATEGIES.filter(lambda each: not isinstance(each, Rolling))), st.data())
 def test_traffic_returns_in_one_shift_before_anything_is_stopped(plan, data):
     back = reverse(plan.steps[: data.draw(st.integers(0, len(plan.steps)))])
     kinds = [step.kind for step in back]
     assert kinds == [k for k in ("start-old", "shift", "stop-new") if k in kinds]
+
+
+@given(ROLLINGS, st.integers(1, 12), st.data())
+def test_rolling_keeps_its_bounds_forward_and_back(strategy, instances, data):
+    """Never fewer instances than may be missing, never more than the surge, and nobody carries more than their part."""
+    surge, missing = strategy.bounds(instances)
+    assume(surge or missing)
+    plan = compile_plan(strategy, "api", "production", "1.1.0", previous="1.0.0", instances=instances)
+    forward = walked(plan.steps, before(plan))
+    done = plan.steps[: data.draw(st.integers(0, len(plan.steps)))]
+    back = walked(reverse(done), walked(done, before(plan))[-1])
+    for world in (*forward, *back):
+        assert instances - missing <= world.new + world.old <= instances + surge
+        assert world.share <= FULL * world.new / (instances - missing)
+
+
+@given(ROLLINGS, st.integers(1, 12))
+def test_the_first_batch_is_judged_before_more_follow(strategy, instances):
+    assume(any(strategy.bounds(instances)) and strategy.batch_watch)
+    plan = compile_plan(strategy, "api", "production", "1.1.0", previous="1.0.0", instances=instances)
+    kinds = [step.kind for step in plan.steps]
+    shifts = [i for i, kind in enumerate(kinds) if kind == "shift"]
+    assert all(kinds[i + 1] == "watch" for i in shifts[:-1])
+    assert "grow" not in kinds[: shifts[0]]
 
 
 @given(plans())
@@ -102,6 +159,7 @@ def test_durations_are_ordered(plan):
 def test_the_exposure_is_told_for_every_growing_shift(plan):
     exposures = plan.exposures(Judge())
     assert [e.share for e in exposures] == [s.share for s in plan.steps if s.kind == "shift"]
+    assert all(0 <= e.stays <= e.share for e in exposures)
     assert exposures[-1].full_seconds == max(e.full_seconds for e in exposures)
 
 
@@ -109,6 +167,7 @@ def test_the_exposure_is_told_for_every_growing_shift(plan):
 def test_a_first_release_is_direct_and_has_no_way_back_to_promise(plan):
     assert plan.strategy == "first"
     assert [s.kind for s in plan.steps if s.kind != "smoke"] == ["start", "ready", "shift"]
+    assert plan.steps[0].count == plan.instances
     assert plan.exposures(Judge()) == ()
 
 

@@ -3,13 +3,50 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, ClassVar, Literal
+import math
+import re
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from crossfade.config.quantities import SHARE, Duration, Share
+from crossfade.config.quantities import SHARE, Duration, Quantity, Share
 from crossfade.config.section import Section, Shorthand, bare, kinds
 from crossfade.core.durations import FULL, format_share
+
+MOST_INSTANCES = 12
+"""Most instances of one version."""
+_BATCH = re.compile(r"\s*(\d{1,3})\s*(%?)\s*")
+
+
+def _batch(value: object) -> object:
+    """A count or a percentage in one spelling; ValueError when it is neither."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return value
+    match = _BATCH.fullmatch(str(value))
+    number, percent = (int(match[1]), match[2]) if match else (-1, "")
+    if not 0 <= number <= (100 if percent else MOST_INSTANCES):
+        msg = (
+            f"{value!r} is not a number of instances: write a count (0 to {MOST_INSTANCES}) or a percentage such as 25%"
+        )
+        raise ValueError(msg)
+    return f"{number}{percent}"
+
+
+BATCH = Quantity("count or percentage", ("1", "25%"), r"^\s*\d+\s*%?\s*$", str)
+Batch = Annotated[
+    str,
+    BeforeValidator(_batch),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MOST_INSTANCES},
+                {"type": "string", "pattern": BATCH.pattern},
+            ]
+        }
+    ),
+    BATCH,
+]
+"""A number of instances, written `1` or `25%` of all of them."""
 
 
 class Stage(Section):
@@ -22,6 +59,12 @@ class Stage(Section):
         default=None, ge=0, description="How long it is watched; the strategy's `watch` when absent."
     )
     pause: bool = Field(default=False, description="Wait for a person (`crossfade promote`) before going on.")
+    instances: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_INSTANCES,
+        description="Instances of the new version in this step; as many as the share needs, and two at least, when absent.",
+    )
 
 
 class Smoke(Section):
@@ -55,6 +98,50 @@ class BlueGreen(_Strategy):
 
     kind: Literal["blue-green"] = Field(default="blue-green", description="The kind of strategy.")
     watch: Duration = Field(default=300.0, ge=0, description="How long the new version is watched after the switch.")
+    pause: bool = Field(default=False, description="Wait for a person (`crossfade promote`) before the switch.")
+
+
+class Rolling(_Strategy):
+    """Replace instances in batches; each batch gets its share of the traffic and is judged."""
+
+    kind: Literal["rolling"] = Field(default="rolling", description="The kind of strategy.")
+    max_surge: Batch = Field(
+        default="1",
+        description="Instances above the wanted number while both versions run; a percentage is rounded up.",
+    )
+    max_unavailable: Batch = Field(
+        default="0", description="Instances that may be missing from the wanted number; a percentage is rounded down."
+    )
+    batch_watch: Duration = Field(default=60.0, ge=0, description="How long each batch is watched.")
+    final_watch: Duration = Field(default=300.0, ge=0, description="How long 100 % is watched.")
+    pause: bool = Field(default=False, description="Wait for a person (`crossfade promote`) after the first batch.")
+    hold: Duration = Field(
+        default=0.0, ge=0, description="How long the last old instances stay warm after 100 %: fewer than all of them."
+    )
+    max_extension: Duration = Field(
+        default=1800.0, ge=0, description="How long a batch may wait for missing evidence before the rollout is held."
+    )
+
+    @model_validator(mode="after")
+    def _can_move(self) -> Self:
+        if self.max_surge in ("0", "0%") and self.max_unavailable in ("0", "0%"):
+            msg = "with neither max_surge nor max_unavailable no instance can be replaced: allow one of them"
+            raise ValueError(msg)
+        return self
+
+    def bounds(self, instances: int) -> tuple[int, int]:
+        """How many instances more, and how many fewer, there may be of `instances`; one always stays ready.
+
+        >>> Rolling(max_surge="25%", max_unavailable="25%").bounds(6)
+        (2, 1)
+        """
+        surge, unavailable = (_portion(each, instances) for each in (self.max_surge, self.max_unavailable))
+        return math.ceil(surge), min(math.floor(unavailable), instances - 1)
+
+
+def _portion(batch: str, instances: int) -> float:
+    number = float(batch.removesuffix("%"))
+    return number * instances / 100 if batch.endswith("%") else number
 
 
 class Canary(_Strategy):
@@ -94,7 +181,7 @@ class Canary(_Strategy):
 
 
 Strategy = Annotated[
-    Annotated[Direct | BlueGreen | Canary, Field(discriminator="kind")],
+    Annotated[Direct | Rolling | BlueGreen | Canary, Field(discriminator="kind")],
     BeforeValidator(bare),
-    kinds("direct", "blue-green", "canary"),
+    kinds("direct", "rolling", "blue-green", "canary"),
 ]

@@ -42,8 +42,14 @@ class Control(Views):
     def plan(self, deployment: Deployment, version: str) -> Plan:
         """What `deploy` would do, from what is trusted there now."""
         target = self.store.target(deployment.component, deployment.environment)
-        strategy = deployment.settings.strategy
-        return compile_plan(strategy, deployment.component, deployment.environment, version, previous=target.version)
+        return compile_plan(
+            deployment.settings.strategy,
+            deployment.component,
+            deployment.environment,
+            version,
+            previous=target.version,
+            instances=deployment.instances,
+        )
 
     def deploy(self, deployment: Deployment, version: str, *, actor: str, reason: str = "") -> View:
         """Write down a new rollout; BadInputError `rollout.active` while another one is under way.

@@ -83,11 +83,15 @@ def _promote(draft: Draft) -> str:
 
 def _promote_full(draft: Draft) -> str:
     step = draft.r.current
-    if step is None or step.kind in _BEFORE_TRAFFIC:
-        return "the new version is not ready yet"
-    if draft.r.share == FULL:
+    if step is None or draft.r.share == FULL:
         return "the new version has all of the traffic already"
-    last = max(i for i, s in enumerate(draft.r.plan.steps) if s.kind == "shift")
+    if step.kind in _BEFORE_TRAFFIC or (draft.r.share == 0 and step.kind == "shrink"):
+        return "the new version is not ready yet"
     draft.set(status="running", reason="")
-    draft.jump(last)
+    steps = draft.r.plan.steps
+    if any(each.kind == "shrink" for each in steps):
+        draft.set(hurried=True)  # batch by batch, since there is no room for all: only nothing is watched
+        return ""
+    last = max(i for i, each in enumerate(steps) if each.kind == "shift")
+    draft.jump(last - 1 if steps[last - 1].kind == "grow" else last)
     return ""

@@ -12,8 +12,9 @@ from crossfade.analysis.values import Finding
 from crossfade.core.durations import FULL, format_share
 from crossfade.rollouts.commands import obey
 from crossfade.rollouts.draft import Draft
+from crossfade.rollouts.instances import keep_instances
 from crossfade.rollouts.rollout import Decision, Observed, Rollout, wanted_routes
-from crossfade.rollouts.walk import keep_instances, walk
+from crossfade.rollouts.walk import walk
 from crossfade.traffic.port import Routes
 
 MOST_INSTANCES = 12
@@ -22,6 +23,8 @@ _KNOWN_AFTER = 0.75
 """Seconds after its end at which a bucket is known: a source shows twice a second that it lives."""
 _OVERDUE = 1.5
 _SOON = 0.25
+_INSTANCES = "the instances have changed"
+_MOVES_INSTANCES = ("grow", "shrink", "start-old", "grow-old", "shrink-new")
 
 
 def decide(rollout: Rollout, observed: Observed, now: float) -> Decision:
@@ -121,7 +124,8 @@ def _keep_routes(draft: Draft) -> None:
     drift = _drift(view.routes, wanted) if view.reachable else f"the router does not answer {view.detail}".rstrip()
     if not drift:
         return
-    if draft.r.operation is None and not draft.r.failures:
+    expected = drift == _INSTANCES and step is not None and step.kind in _MOVES_INSTANCES
+    if draft.r.operation is None and not draft.r.failures and not expected:
         draft.record("router.repair", f"{drift}: {format_share(draft.r.share)} for {draft.r.plan.version}")
     draft.route(urgent=draft.going_back)
 
@@ -133,7 +137,7 @@ def _drift(actual: Routes | None, wanted: Routes) -> str:
     if actual.green != wanted.green:
         return f"the router gives green {format_share(actual.green)} instead of {format_share(wanted.green)}"
     if actual.upstreams != wanted.upstreams:
-        return "the instances have changed"
+        return _INSTANCES
     if actual.stable != wanted.stable:
         return f"the trusted version is in {wanted.stable} now"
     if actual.salt != wanted.salt and wanted.green not in (0, FULL):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from crossfade.core.durations import format_duration
 from crossfade.rollouts.rollout import (
     Action,
     Decision,
@@ -20,7 +21,7 @@ from crossfade.rollouts.rollout import (
     Rollout,
     wanted_routes,
 )
-from crossfade.rollouts.steps import reverse
+from crossfade.rollouts.steps import Step, reverse
 from crossfade.traffic.port import Slot
 
 _FIRST_BACKOFF = 0.25
@@ -63,6 +64,17 @@ class Draft:
     def going_back(self) -> bool:
         """Whether the rollout has turned."""
         return self.r.turned_at is not None
+
+    def new_is_ready(self) -> bool:
+        """Whether all instances that are wanted of the new version are ready."""
+        return self.o.instances is not None and self.o.ready(self.r.slot) >= self.r.new_instances
+
+    def why_not_ready(self) -> str:
+        """Which instances of the new version are missing, and what they say."""
+        slot, wanted = self.r.slot, self.r.new_instances
+        limit = format_duration(self.r.terms.ready_deadline)
+        why = "; ".join(f"{i.id} is {i.state}: {i.detail}" for i in self.o.in_slot(slot) if i.state != "ready")
+        return f"{self.o.ready(slot)} of {wanted} instances became ready within {limit}. {why or 'none is there'}"
 
     # -- turning points ------------------------------------------------------------------------------
 
@@ -107,6 +119,14 @@ class Draft:
             "rollback.started", reason, actor=actor, cause=cause, share=self.r.share, evidence=dict(evidence or {})
         )
 
+    def shorten(self) -> None:
+        """Nothing of the new version is needed any more: what is left of the way back need not be taken in batches."""
+        rest = self.r.back[self.r.step + 1 :]
+        if any(step.kind == "grow-old" for step in rest):
+            away = Step("stop-new", had=self.r.new_instances)
+            again = Step("grow-old", had=self.r.old_instances, count=self.r.terms.instances)
+            self.set(back=(*self.r.back[: self.r.step + 1], away, again))
+
     def finish(self) -> None:
         """The end of the way."""
         status = "rolled-back" if self.going_back else "done"
@@ -133,6 +153,7 @@ class Draft:
             "failing_since": None,
             "waiting_since": None,
             "confirmed": False,
+            "drained_from": None,
         }
 
     # -- operations ----------------------------------------------------------------------------------

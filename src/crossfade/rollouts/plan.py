@@ -12,23 +12,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crossfade.config.model import Judge
-from crossfade.config.strategies import BlueGreen, Canary, Direct, Stage
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling, Stage
 from crossfade.core.durations import FULL
-from crossfade.rollouts.steps import Step
+from crossfade.core.errors import BadInputError
+from crossfade.rollouts.steps import Step, World, carry_out, share_to_leave
 
-Strategies = Direct | BlueGreen | Canary
+Strategies = Direct | Rolling | BlueGreen | Canary
+_REDUNDANT = 2
+"""Fewest instances of a canary where there are as many: one that ends by itself is no verdict on the version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
     """What users risk at one shift: every request of `share` (basis points) fails for `seconds`.
 
-    `seconds` is what the guard needs to see an outage and the router to turn it back.
+    `seconds` is what the guard needs to see an outage and the router to turn it back. `stays` is the
+    share that only returns once instances of the old version have been started again.
     """
 
     step: int
     share: int
     seconds: float
+    stays: int = 0
 
     @property
     def full_seconds(self) -> float:
@@ -50,6 +55,10 @@ class Plan:
     version: str
     previous: str | None
     steps: tuple[Step, ...]
+    instances: int = 1
+    """How many instances of each version carry all of the traffic."""
+    spare: int = 0
+    """How many of them may be missing."""
 
     @property
     def shortest(self) -> float:
@@ -77,50 +86,84 @@ class Plan:
         if self.previous is None:
             return ()
         detect = judge.guard_window + judge.bucket + 1.0
-        growing = (i for i, step in enumerate(self.steps) if step.kind == "shift" and step.share > step.before)
-        return tuple(Exposure(i, self.steps[i].share, detect) for i in growing)
+        exposures, world = [], World(new=0, old=self.instances, share=0)
+        for index, step in enumerate(self.steps):
+            world = carry_out(step, world)
+            if step.kind == "shift" and step.share > step.before:
+                stays = share_to_leave(step.share, world.old, self.instances, spare=self.spare)
+                exposures.append(Exposure(index, step.share, detect, stays))
+        return tuple(exposures)
 
 
-def compile_plan(strategy: Strategies, component: str, environment: str, version: str, *, previous: str | None) -> Plan:
-    """The steps of `strategy` that bring `version` from nothing to all of the traffic.
+def compile_plan(
+    strategy: Strategies, component: str, environment: str, version: str, *, previous: str | None, instances: int = 1
+) -> Plan:
+    """The steps of `strategy` that bring `version` from nothing to all of the traffic, carried by `instances`.
 
     Without a `previous` version there is nobody to compare with and nothing to return to: the version
-    starts, becomes ready and takes all of the traffic.
+    starts, becomes ready and takes all of the traffic. BadInputError where instances cannot be replaced.
     """
-    start = (Step("start"), Step("ready"), *((Step("smoke"),) if strategy.smoke else ()))
     if previous is None:
-        return Plan("first", component, environment, version, None, (*start, Step("shift", share=FULL)))
-    middle = tuple(_traffic_steps(strategy))
-    end = tuple(_closing_steps(strategy, watched=middle[-1].seconds))
-    return Plan(strategy.kind, component, environment, version, previous, (*start, *middle, *end))
-
-
-def _traffic_steps(strategy: Strategies) -> Iterator[Step]:
+        steps = (*_up(strategy, instances), Step("shift", share=FULL))
+        return Plan("first", component, environment, version, None, steps, instances)
+    spare = 0
     match strategy:
         case Direct():
-            yield Step("shift", share=FULL)
-        case BlueGreen(watch=watch):
-            yield Step("shift", share=FULL)
-            if watch:
-                yield Step("watch", before=FULL, share=FULL, seconds=watch, at_most=watch + strategy.retry_limit)
+            forward: Iterator[Step] = _at_once(strategy, instances)
+        case BlueGreen():
+            forward = _at_once(strategy, instances, watch=strategy.watch, pause=strategy.pause)
         case Canary():
-            yield from _canary_steps(strategy)
+            forward = _canary(strategy, instances)
+        case Rolling():
+            spare = strategy.bounds(instances)[1]
+            forward = _rolling(strategy, instances)
+    return Plan(strategy.kind, component, environment, version, previous, tuple(forward), instances, spare)
 
 
-def _canary_steps(strategy: Canary) -> Iterator[Step]:
-    share = 0
-    for stage in (stage for stage in strategy.steps if stage.weight < FULL):
+def _up(strategy: Strategies, count: int) -> tuple[Step, ...]:
+    return (Step("start", count=count), Step("ready"), *((Step("smoke"),) if strategy.smoke else ()))
+
+
+def _at_once(
+    strategy: Direct | BlueGreen, instances: int, *, watch: float = 0.0, pause: bool = False
+) -> Iterator[Step]:
+    yield from _up(strategy, instances)
+    if pause:
+        yield Step("await")
+    yield Step("shift", share=FULL)
+    if watch:
+        yield Step("watch", before=FULL, share=FULL, seconds=watch, at_most=watch + strategy.retry_limit)
+    yield from _closing(strategy, instances, watched=watch)
+
+
+def _canary(strategy: Canary, instances: int) -> Iterator[Step]:
+    share, count = 0, 0
+    for stage in strategy.steps:
+        wanted = max(count, _canary_instances(stage, instances))
+        yield from _up(strategy, wanted) if not count else _grow(share, count, wanted)
         yield Step("shift", before=share, share=stage.weight)
-        share = stage.weight
+        share, count = stage.weight, wanted
         watch = _watch(strategy, stage)
         if watch.seconds:
             yield watch
         if stage.pause:
             yield Step("await", before=share, share=share)
+    yield from _grow(share, count, instances)
     yield Step("shift", before=share, share=FULL)
-    if strategy.final_watch:
-        limit = strategy.final_watch + strategy.max_extension
-        yield Step("watch", before=FULL, share=FULL, seconds=strategy.final_watch, at_most=limit)
+    yield from _final(strategy.final_watch, strategy.max_extension)
+    yield from _closing(strategy, instances, watched=strategy.final_watch)
+
+
+def _canary_instances(stage: Stage, instances: int) -> int:
+    """As many as the share needs; a share of little traffic does not need all of them."""
+    if stage.instances is not None:
+        return min(stage.instances, instances)
+    return min(instances, max(_REDUNDANT, -(-instances * stage.weight // FULL)))
+
+
+def _grow(share: int, had: int, count: int) -> Iterator[Step]:
+    if count > had:
+        yield Step("grow", before=share, share=share, had=had, count=count)
 
 
 def _watch(strategy: Canary, stage: Stage) -> Step:
@@ -136,9 +179,63 @@ def _watch(strategy: Canary, stage: Stage) -> Step:
     )
 
 
-def _closing_steps(strategy: Strategies, *, watched: float) -> Iterator[Step]:
+def _rolling(strategy: Rolling, instances: int) -> Iterator[Step]:
+    """Batches: new instances up to the surge, their part of the traffic, a look, and as many old ones go.
+
+    Never fewer than `instances` less those that may be missing, never more than `instances` and the surge.
+    The first batch comes before any old one goes, where the surge has room for it.
+    """
+    surge, missing = strategy.bounds(instances)
+    if not surge and not missing:
+        raise BadInputError(
+            "strategy.stuck",
+            f"of {instances} instance{'s' if instances > 1 else ''} none may be missing and none more may run",
+            where="max_surge, max_unavailable",
+            next="allow a surge: `max_surge: 1`",
+        )
+    new, old, share = 0, instances, 0
+    while True:
+        room = instances + surge - new - old
+        keep = max(instances - missing - new, 1)
+        if not room and keep >= old:
+            break  # without a surge the last old one goes when the new ones have everything
+        if not room:
+            yield Step("shrink", before=share, share=share, had=old, count=keep)
+            old, room = keep, old - keep
+        grown = min(new + room, instances)
+        yield from _up(strategy, grown) if not new else _grow(share, new, grown)
+        first, new = not new, grown
+        if new == instances:
+            break
+        keep = max(instances - missing - new, 1) if surge else old
+        before, share = share, FULL * new // (new + keep)
+        yield Step("shift", before=before, share=share)
+        yield from _batch_watch(strategy, share)
+        if first and strategy.pause:
+            yield Step("await", before=share, share=share)
+        if keep < old:
+            yield Step("shrink", before=share, share=share, had=old, count=keep)
+            old = keep
+    yield Step("shift", before=share, share=FULL)
+    yield from _final(strategy.final_watch, strategy.max_extension)
+    yield from _closing(strategy, old, watched=strategy.final_watch)
+    yield from _grow(FULL, new, instances)
+
+
+def _batch_watch(strategy: Rolling, share: int) -> Iterator[Step]:
+    if strategy.batch_watch:
+        limit = strategy.batch_watch + strategy.max_extension
+        yield Step("watch", before=share, share=share, seconds=strategy.batch_watch, at_most=limit)
+
+
+def _final(watch: float, extension: float) -> Iterator[Step]:
+    if watch:
+        yield Step("watch", before=FULL, share=FULL, seconds=watch, at_most=watch + extension)
+
+
+def _closing(strategy: Strategies, old: int, *, watched: float) -> Iterator[Step]:
     """`hold` counts from 100 %: what the last watch has already held is not held again."""
     left = strategy.hold - watched
     if left > 0:
         yield Step("hold", before=FULL, share=FULL, seconds=left, at_most=left)
-    yield Step("stop-old", before=FULL, share=FULL)
+    yield Step("stop-old", before=FULL, share=FULL, had=old)

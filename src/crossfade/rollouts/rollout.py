@@ -97,7 +97,13 @@ class Rollout:
     promoted: bool = False
     """The new version has become the trusted one."""
     new_instances: int = 0
+    """How many of the new version are wanted now."""
     old_instances: int = 0
+    """How many of the old version are wanted now; those beyond get no traffic any more."""
+    drained_from: float | None = None
+    """Since when the instances that leave in this step get nothing."""
+    hurried: bool = False
+    """A person wants all of the traffic there at once: nothing below 100 % is watched any more."""
     cause: str = ""
     reason: str = ""
     commands: int = 0
@@ -237,7 +243,7 @@ def begin(rollout_id: str, plan: Plan, terms: Terms, *, slot: Slot, fence: int, 
         since=now,
         fence=fence,
         salt=salt,
-        new_instances=terms.instances,
+        new_instances=next((step.count for step in plan.steps if step.kind == "start"), 0) or terms.instances,
         old_instances=terms.instances if plan.previous is not None else 0,
     )
 
@@ -246,10 +252,15 @@ def wanted_routes(rollout: Rollout, observed: Observed) -> Routes:
     """What the router should be told now.
 
     A slot is open from the new version's first shift until its instances are about to be stopped; an
-    open slot holds the ready instances, or all of them while none is ready, never nobody.
+    open slot holds the ready instances, or all of them while none is ready, never nobody. Instances that
+    are about to leave are not among them.
     """
+    staying = {rollout.slot: rollout.new_instances, rollout.old: rollout.old_instances}
+    if rollout.old_instances >= rollout.terms.instances:
+        del staying[rollout.old]  # none was asked to leave: there may be more than are wanted of the new version
     slots: dict[Slot, tuple[str, ...]] = {
-        slot: _addresses(observed, slot) if _is_open(rollout, slot) else () for slot in (rollout.slot, rollout.old)
+        slot: _addresses(observed, slot, staying.get(slot)) if _is_open(rollout, slot) else ()
+        for slot in (rollout.slot, rollout.old)
     }
     new_is_trusted = rollout.plan.previous is None or (rollout.promoted and rollout.turned_at is None)
     trusted = rollout.slot if new_is_trusted else rollout.old
@@ -262,12 +273,13 @@ def _is_open(rollout: Rollout, slot: Slot) -> bool:
     if slot == rollout.slot:
         closing = step is not None and step.kind == "stop-new"
         return (rollout.share > 0 or rollout.turned_at is not None) and not closing and rollout.status != "rolled-back"
-    closing = step is not None and step.kind == "stop-old"
+    closing = (step is not None and step.kind == "stop-old") or rollout.old_instances == 0
     return rollout.plan.previous is not None and not closing and rollout.status != "done"
 
 
-def _addresses(observed: Observed, slot: Slot) -> tuple[str, ...]:
-    there = [i for i in observed.in_slot(slot) if i.state != "gone" and i.address]
+def _addresses(observed: Observed, slot: Slot, staying: int | None) -> tuple[str, ...]:
+    slots = (i for i in observed.in_slot(slot) if staying is None or i.index < staying)
+    there = [i for i in slots if i.state != "gone" and i.address]
     return tuple(i.address for i in there if i.state == "ready") or tuple(i.address for i in there)
 
 

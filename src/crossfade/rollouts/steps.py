@@ -1,35 +1,52 @@
 """Steps: what each does to the world, and what undoes it.
 
-The *world* is what a rollout may change: which of the two versions run, and the new one's share.
+The *world* is what a rollout may change: how many instances of the two versions run, and the new one's share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from crossfade.core.durations import FULL, format_duration, format_share
 
-StepKind = Literal["start", "ready", "smoke", "shift", "watch", "await", "hold", "stop-new", "stop-old", "start-old"]
+StepKind = Literal[
+    "start",
+    "ready",
+    "smoke",
+    "grow",
+    "shift",
+    "watch",
+    "await",
+    "shrink",
+    "hold",
+    "stop-old",
+    "start-old",
+    "grow-old",
+    "shrink-new",
+    "stop-new",
+]
+"""Forward: the new version starts and grows, the old one shrinks and stops. Back: the other way round."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What runs and who gets it: `share` is the new version's, in basis points."""
+    """What runs and who gets it: instances of the new and the old version; `share` is the new one's, in basis points."""
 
-    new_runs: bool
-    old_runs: bool
+    new: int
+    old: int
     share: int
 
     def is_sound(self) -> bool:
         """Nobody is ever sent to a version that does not run.
 
-        >>> World(new_runs=False, old_runs=True, share=500).is_sound()
+        >>> World(new=0, old=2, share=500).is_sound()
         False
         """
-        if not 0 <= self.share <= FULL:
+        if not 0 <= self.share <= FULL or min(self.new, self.old) < 0:
             return False
-        return (self.new_runs or self.share == 0) and (self.old_runs or self.share == FULL)
+        return (self.new > 0 or self.share == 0) and (self.old > 0 or self.share == FULL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +54,9 @@ class Step:
     """One reversible step.
 
     `before` and `share` are the new version's share when the step begins and when it is done (basis
-    points; equal except for a shift). `seconds` is how long the step is meant to take, `at_least` and
-    `at_most` bound it (adaptive promotion, waiting for evidence).
+    points; equal except for a shift). `had` and `count` are the instances, at the beginning and when it
+    is done, of the version that the step starts or stops. `seconds` is how long the step is meant to
+    take, `at_least` and `at_most` bound it (adaptive promotion, waiting for evidence).
     """
 
     kind: StepKind
@@ -48,12 +66,16 @@ class Step:
     at_least: float = 0.0
     at_most: float = 0.0
     adaptive: bool = False
+    had: int = 0
+    count: int = 0
 
     def describe(self) -> str:
         """The step as people read it.
 
         >>> Step("shift", before=500, share=2500).describe()
         'shift 5 % → 25 %'
+        >>> Step("shrink", had=4, count=3).describe()
+        'drain and stop 1 of 4 instances of the previous version'
         """
         match self.kind:
             case "shift":
@@ -64,6 +86,12 @@ class Step:
                 return f"watch {format_share(self.share)} for {format_duration(self.seconds)}"
             case "hold":
                 return f"keep the previous version warm for {format_duration(self.seconds)}"
+            case "grow" | "grow-old":
+                return f"grow the {_WHOSE[self.kind]} version from {self.had} to {self.count} instances"
+            case "shrink" | "shrink-new":
+                return (
+                    f"drain and stop {self.had - self.count} of {self.had} instances of the {_WHOSE[self.kind]} version"
+                )
             case _:
                 return _WORDS[self.kind]
 
@@ -77,23 +105,26 @@ _WORDS: dict[str, str] = {
     "stop-old": "drain and stop the previous version",
     "start-old": "start the previous version again",
 }
+_WHOSE = {"grow": "new", "shrink-new": "new", "shrink": "previous", "grow-old": "previous"}
+_UNDONE_BY: dict[StepKind, StepKind] = {
+    "start": "stop-new",
+    "grow": "shrink-new",
+    "shrink": "grow-old",
+    "stop-old": "start-old",
+}
 
 
 def carry_out(step: Step, world: World) -> World:
     """The world once `step` is done.
 
-    >>> carry_out(Step("shift", before=0, share=500), World(True, True, 0)).share
+    >>> carry_out(Step("shift", before=0, share=500), World(new=1, old=1, share=0)).share
     500
     """
     match step.kind:
-        case "start":
-            return replace(world, new_runs=True)
-        case "stop-new":
-            return replace(world, new_runs=False)
-        case "start-old":
-            return replace(world, old_runs=True)
-        case "stop-old":
-            return replace(world, old_runs=False)
+        case "start" | "grow" | "shrink-new" | "stop-new":
+            return replace(world, new=step.count)
+        case "shrink" | "stop-old" | "start-old" | "grow-old":
+            return replace(world, old=step.count)
         case "shift":
             return replace(world, share=step.share)
         case _:
@@ -105,29 +136,60 @@ def undo(step: Step) -> Step | None:
 
     >>> undo(Step("shift", before=500, share=2500)).describe()
     'shift 25 % → 5 %'
+    >>> undo(Step("shrink", had=4, count=3)).describe()
+    'grow the previous version from 3 to 4 instances'
     """
-    match step.kind:
-        case "start":
-            return Step("stop-new", before=step.before, share=step.before)
-        case "stop-old":
-            return Step("start-old", before=step.share, share=step.share)
-        case "shift":
-            return Step("shift", before=step.share, share=step.before)
-        case _:
-            return None
+    if step.kind == "shift":
+        return Step("shift", before=step.share, share=step.before)
+    kind = _UNDONE_BY.get(step.kind)
+    return None if kind is None else Step(kind, before=step.share, share=step.share, had=step.count, count=step.had)
 
 
 def reverse(done: tuple[Step, ...]) -> tuple[Step, ...]:
     """The way back from `done`: traffic first, in one shift, then what was started.
 
-    The old version must run before traffic returns to it, so starting it again comes before the shift.
+    Instances of the old version must run before the traffic that they carry returns to them, so starting
+    them again comes before its shift: where they left in batches, they come back in batches, and never
+    are there more instances than there were on the way forward.
 
     >>> [s.describe() for s in reverse((Step("start"), Step("ready"), Step("shift", share=500), Step("shift", 500, 2500)))]
     ['shift 25 % → 0 %', 'drain and stop the new version']
     """
     back = [taken for step in reversed(done) if (taken := undo(step)) is not None]
-    shifts = [step for step in back if step.kind == "shift"]
-    restarts = [step for step in back if step.kind == "start-old"]
-    cleanup = [step for step in back if step.kind == "stop-new"]
-    traffic = [Step("shift", before=shifts[0].before, share=shifts[-1].share)] if shifts else []
-    return (*restarts, *traffic, *cleanup)
+    return tuple(step for batch in _batches(back) for step in _traffic_first(batch))
+
+
+def _batches(back: list[Step]) -> Iterator[list[Step]]:
+    """`back`, cut before each step that brings old instances: only they let more traffic return."""
+    batch: list[Step] = []
+    for step in back:
+        if step.kind in ("start-old", "grow-old"):
+            yield batch
+            batch = []
+        batch.append(step)
+    yield batch
+
+
+def _traffic_first(batch: list[Step]) -> Iterator[Step]:
+    yield from (step for step in batch if step.kind in ("start-old", "grow-old"))
+    shifts = [step for step in batch if step.kind == "shift"]
+    if shifts:
+        yield Step("shift", before=shifts[0].before, share=shifts[-1].share)
+    ends = [step for step in batch if step.kind in ("shrink-new", "stop-new")]
+    if ends:
+        yield replace(ends[-1], had=ends[0].had)
+
+
+def share_to_leave(share: int, ready: int, instances: int, *, spare: int = 0) -> int:
+    """What the new version must keep of its `share` while only `ready` of the old one's `instances` are there.
+
+    Each of them carries its part of the traffic; `spare` of them may be missing altogether. Basis points.
+
+    >>> share_to_leave(5000, ready=4, instances=4), share_to_leave(FULL, ready=1, instances=4)
+    (0, 7500)
+    >>> share_to_leave(5000, ready=3, instances=4, spare=1)
+    0
+    """
+    if ready >= max(1, instances - spare):
+        return 0
+    return min(share, FULL * (instances - ready) // instances)

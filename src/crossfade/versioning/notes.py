@@ -13,7 +13,7 @@ from crossfade.versioning.values import Bump, PlannedRelease, ReleasePlan
 
 if TYPE_CHECKING:
     from crossfade.config.model import Judge, Rule
-    from crossfade.config.strategies import BlueGreen, Canary, Direct
+    from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling
 
 Status = Literal["New", "Updated", "Patched", "Unchanged"]
 
@@ -152,7 +152,7 @@ def migrations_of(releases: Iterable[PlannedRelease], guides: Mapping[str, str],
 
 def deployment_of(
     environment: str,
-    strategy: Direct | BlueGreen | Canary,
+    strategy: Direct | Rolling | BlueGreen | Canary,
     *,
     judge: Judge | None = None,
     rules: Sequence[Rule] = (),

@@ -31,7 +31,7 @@ class PlanObject(TypedDict):
 
     component: str
     environment: str
-    strategy: Annotated[str, "first, direct, blue-green or canary"]
+    strategy: Annotated[str, "first, direct, rolling, blue-green or canary"]
     version: str
     previous: Annotated[str | None, "what runs there now; null for a first release"]
     steps: list[StepObject]
