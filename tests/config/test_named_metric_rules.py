@@ -87,17 +87,19 @@ def test_a_stranger_is_told_how_to_get_it():
     assert "cpu; give any other a query: `NAME: QUERY` below `metrics.named`" in fault.hint
 
 
-def test_with_the_router_there_are_no_named_metrics_and_the_fault_says_how_to_get_one():
+def test_with_the_router_the_fault_says_how_to_get_a_metric_and_a_bare_query_has_no_server():
     head = 'project: shop\ncomponents: {api: {command: [serve, "{port}"]}}\nenvironments:\n  live:\n'
     with pytest.raises(ConfigError) as caught:
         load_text(f"{head}    rules:\n      - cpu > 90% -> notify\n", Path("x"))
     (fault,) = caught.value.faults
     assert (fault.code, fault.mark.line) == ("config.unknown-metric", 6)
-    assert "the router counts no other" in fault.hint
-    assert "named: {NAME: QUERY}" in fault.hint
+    assert "`cpu: {kind: cpu}`" in fault.hint
     with pytest.raises(ConfigError) as caught:
         load_text(f"{head}    metrics: {{kind: router, named: {{cpu: x}}}}\n", Path("x"))
-    assert caught.value.faults[0].hint == "`named` belongs to the metrics prometheus"
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.mark.line) == ("config.value", 5)
+    assert "a bare query needs a Prometheus" in fault.what
+    assert fault.hint == "write what it is, such as `{kind: cpu}`"
 
 
 @pytest.mark.parametrize(
@@ -125,3 +127,95 @@ def test_other_faults_do_not_hide_a_metric_that_nobody_has():
     with pytest.raises(ConfigError) as caught:
         load_text(f"{broken}      - nonsense\n", Path("x"))
     assert [fault.code for fault in caught.value.faults] == ["config.form", "config.unknown-metric", "config.value"]
+
+
+ROUTER = """\
+project: shop
+components: {{api: {{command: [serve, "{{port}}"]}}}}
+environments:
+  live:
+    metrics:
+      kind: router
+      named:
+        m: {metric}
+    rules:
+      - m > 1 over {over} -> notify
+"""
+
+
+def beside_the_router(metric: str, over: str = "1h"):
+    return load_text(ROUTER.format(metric=metric, over=over), Path("x"))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "{kind: cpu}",
+        "{kind: memory, over_instances: mean}",
+        '{kind: logs, pattern: "panic|(?i)fatal"}',
+        '{kind: http, url: "https://x/{version}", field: data.value, headers: {X-Api-Key: KEY}, ca: ca.pem}',
+        "{kind: postgresql, url: SHOP_DATABASE_URL}",
+        "{kind: prometheus, url: http://127.0.0.1:9090, query: up, basic: {username: ada, password: PROMETHEUS}}",
+        '{kind: datadog, query: "avg:cpu{service:web,version:{version}} by {host}", site: datadoghq.eu}',
+        "{kind: cloudwatch, region: eu-central-1, namespace: AWS/ECS, metric: CPU, statistic: p99.9, period: 5m}",
+    ],
+)
+def test_every_kind_of_metric_stands_beside_the_router_and_survives_being_stored(metric):
+    settings = beside_the_router(metric).project.environments["live"]
+    assert Environment.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("metric", "code", "says"),
+    [
+        ("{kind: cpuu}", "config.unknown-kind", "did you mean `cpu`?"),
+        ("{pattern: x}", "config.missing", "add `kind:` with one of: prometheus, datadog"),
+        ("{kind: cpu, evry: 5s}", "config.unknown-key", "did you mean `every`?"),
+        ("{kind: cpu, every: 5}", "config.unit", "write a duration"),
+        ('{kind: logs, pattern: "("}', "config.value", "unclosed group"),
+        ('{kind: logs, pattern: "(a)\\\\1"}', "config.value", "backreferences are not supported"),
+        ('{kind: logs, pattern: "a{1000}{1000}"}', "config.value", "size limit"),
+        ("{kind: prometheus, query: up}", "config.value", "write its address"),
+        ('{kind: datadog, query: "avg:x{version:{verison}}"}', "config.placeholder", "did you mean {version}?"),
+        ('{kind: http, url: "http://x/{verison}"}', "config.placeholder", "did you mean {version}?"),
+        ("{kind: http, url: ftp://x}", "config.form", "must start with http"),
+        ("{kind: http, url: http://x, bearer: A, basic: {username: x, password: B}}", "config.value", "one of bearer"),
+        ("{kind: cloudwatch, region: here, namespace: x, metric: y}", "config.form", "must be an AWS region"),
+        ("{kind: cloudwatch, region: us-east-1, namespace: x, metric: y, statistic: avg}", "config.form", "Average"),
+        ("{kind: cloudwatch, region: us-east-1, namespace: x, metric: y, period: 45s}", "config.value", "multiple of"),
+        ("{kind: cloudwatch, region: us-east-1, namespace: x, metric: y, period: 5m}", "config.value", "stale_after"),
+    ],
+)
+def test_a_metric_with_a_fault_is_told_with_its_line(metric, code, says):
+    if "period: 5m" in metric:
+        metric = metric.replace("}", ", stale_after: 1m}")
+    with pytest.raises(ConfigError) as caught:
+        beside_the_router(metric)
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.mark.line) == (code, 8)
+    assert says in f"{fault.what} {fault.hint}"
+
+
+@pytest.mark.parametrize(
+    ("metric", "over", "least"),
+    [
+        ("{kind: cloudwatch, region: us-east-1, namespace: x, metric: y}", "2m", "3m"),
+        ('{kind: datadog, query: "avg:x{*}"}', "30s", "1m"),
+    ],
+)
+def test_a_window_in_which_a_slow_metric_has_no_value_is_a_fault(metric, over, least):
+    with pytest.raises(ConfigError) as caught:
+        beside_the_router(metric, over)
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.mark.line, fault.hint) == ("config.rule-window", 10, f"write at least `over {least}`")
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["{kind: postgresql, url: 'postgresql://ada:s3cret@db/shop'}", "{kind: http, url: 'http://ada:s3cret@x/y'}"],
+)
+def test_a_password_in_the_file_is_refused_and_not_shown(metric):
+    with pytest.raises(ConfigError) as caught:
+        beside_the_router(metric)
+    assert len(caught.value.faults) == 1
+    assert "s3cret" not in str(caught.value)

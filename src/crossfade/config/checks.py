@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crossfade.config.faults import Path, nearest, show, suggest
-from crossfade.config.metrics import PrometheusMetrics, RouterMetrics
-from crossfade.config.model import Environment, Project
+from crossfade.config.metrics import RouterMetrics
+from crossfade.config.model import Environment, Project, Rule
+from crossfade.config.named_metrics import AnyMetric, CloudWatchMetric, DatadogMetric
 from crossfade.config.publishing_checks import publishing
 from crossfade.config.remarks import Remark
 from crossfade.config.routing_checks import routing
@@ -58,10 +59,11 @@ def unknown_metrics(tree: Mapping[str, Any]) -> Iterator[Remark]:
         if not isinstance(environment, Mapping):
             continue
         metrics, named = environment.get("metrics"), ()
-        how = "the router counts no other; a Prometheus may: `metrics: {kind: prometheus, …, named: {NAME: QUERY}}`"
-        if isinstance(metrics, Mapping) and metrics.get("kind") != "router":
+        how = "say where any other is known: `NAME: {kind: …}` below `metrics.named`, such as `cpu: {kind: cpu}`"
+        if isinstance(metrics, Mapping):
             named = tuple(metrics["named"]) if isinstance(metrics.get("named"), Mapping) else ()
-            how = "give any other a query: `NAME: QUERY` below `metrics.named`"
+            if metrics.get("kind") == "prometheus":
+                how = "give any other a query: `NAME: QUERY` below `metrics.named`"
         yield from strange_rules(("environments", name, "rules"), environment.get("rules"), named, how)
 
 
@@ -123,7 +125,7 @@ def _judge(at: Path, environment: Environment) -> Iterator[Remark]:
             fatal=False,
         )
     ruled = {rule.metric for rule in environment.rules}
-    for name in environment.metrics.named if isinstance(environment.metrics, PrometheusMetrics) else ():
+    for name in environment.metrics.named:
         if name not in ruled:
             yield Remark(
                 "config.unused-metric",
@@ -140,6 +142,25 @@ def _judge(at: Path, environment: Environment) -> Iterator[Remark]:
                 f"the window of {format_duration(rule.over)} is shorter than a bucket ({format_duration(judge.bucket)})",
                 f"write at least `over {format_duration(judge.bucket)}`",
             )
+        yield from _slow_metric(at, index, rule, environment.metrics.named.get(rule.metric))
+
+
+def _slow_metric(at: Path, index: int, rule: Rule, metric: AnyMetric | None) -> Iterator[Remark]:
+    """A window in which a metric that comes late would have no value at all."""
+    match metric:
+        case CloudWatchMetric():
+            least, why = 3 * metric.period, f"whose values are {format_duration(metric.period)} long and come late"
+        case DatadogMetric():
+            least, why = 4 * metric.every, f"which is asked for every {format_duration(metric.every)}"
+        case _:
+            return
+    if rule.over < least:
+        yield Remark(
+            "config.rule-window",
+            ((*at, "rules", index), (*at, "metrics", "named", rule.metric)),
+            f"the window of {format_duration(rule.over)} is too short for `{rule.metric}`, {why}",
+            f"write at least `over {format_duration(least)}`",
+        )
 
 
 def _strategy(at: Path, environment: Environment) -> Iterator[Remark]:

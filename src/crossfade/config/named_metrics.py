@@ -178,14 +178,16 @@ class CloudWatchMetric(Section):
     )
     every: Duration = Field(default=30.0, gt=0, description="How often it is asked for; CloudWatch charges for it.")
     timeout: Duration = Field(default=10.0, gt=0, description="How long an answer may take.")
-    stale_after: Duration = Field(default=300.0, gt=0, description="Age from which a value counts no more.")
+    stale_after: Duration | None = Field(
+        default=None, gt=0, description="Age from which a value counts no more; 3 periods, and at least 5m, when absent."
+    )
 
     @model_validator(mode="after")
     def _period_that_there_is(self) -> Self:
         if self.period not in _SHORT_PERIODS and self.period % _MINUTE:
             msg = "CloudWatch has no such `period`: write 1s, 5s, 10s, 20s, 30s or a multiple of 1m"
             raise ValueError(msg)
-        if self.stale_after < 2 * self.period:
+        if self.stale_after is not None and self.stale_after < 2 * self.period:
             msg = "the newest whole period is older than `stale_after`: write at least twice the `period`"
             raise ValueError(msg)
         return self
@@ -278,7 +280,7 @@ def _query(value: Any) -> Any:
 
 def _no_bare_query(value: Any) -> Any:
     if isinstance(value, str):
-        msg = "a bare query needs `metrics: {kind: prometheus, …}`: write what it is, such as `{kind: cpu}`"
+        msg = "a bare query needs a Prometheus that counts the requests: write what it is, such as `{kind: cpu}`"
         raise ValueError(msg)  # noqa: TRY004 - pydantic wants it so
     return value
 

@@ -73,22 +73,23 @@ class Sources:
     def _asked(self, deployment: Deployment, runtime: Runtime, rollout: Rollout) -> Mapping[str, Asked]:
         """Every named metric that a rule is about; no other is asked for."""
         settings = deployment.settings
-        windows: dict[str, float] = {}
+        windows: dict[str, list[float]] = {}
         for rule in settings.rules:
             if rule.metric in settings.metrics.named:
-                windows[rule.metric] = max(rule.over, windows.get(rule.metric, 0.0))
+                windows.setdefault(rule.metric, []).append(rule.over)
         if not windows:
             return {}
         from crossfade.analysis.sources.named import Asked
 
         making = _Making(self, deployment, runtime, rollout, [settings.metrics.named[name] for name in windows])
         made: dict[str, Asked] = {}
-        for name, window in windows.items():
+        for name, over in windows.items():
             metric = settings.metrics.named[name]
             # A server that asks twice (once more as an expression) ends its own waiting; this is what ends all of it.
             limit = metric.timeout * (2 if isinstance(metric, config.PrometheusMetric) else 1) + 1
             counted = isinstance(metric, config.LogMetric)
-            made[name] = Asked(making.metric(metric), window, metric.every, limit, making.stale_after(metric), counted)
+            every = min(metric.every, min(over) / 4)  # else the shortest window would be empty at times
+            made[name] = Asked(making.metric(metric, every), max(over), every, limit, making.stale_after(metric), counted)
         return made
 
 
@@ -115,14 +116,16 @@ class _Making:
         """From which age a value counts no more (seconds)."""
         if metric.stale_after is not None:
             return metric.stale_after
+        if isinstance(metric, config.CloudWatchMetric):
+            return max(300.0, 3 * metric.period)
         counts = self._deployment.settings.metrics
         return counts.stale_after if isinstance(counts, PrometheusMetrics) else 60.0
 
-    def metric(self, settings: config.AnyMetric) -> Metric:
-        """The adapter that carries a kind out."""
+    def metric(self, settings: config.AnyMetric, every: float) -> Metric:
+        """The adapter that carries a kind out, to be asked `every` so many seconds."""
         match settings:
             case config.PrometheusMetric():
-                return self._prometheus(settings)
+                return self._prometheus(settings, every)
             case config.DatadogMetric():
                 from crossfade.analysis.sources.datadog import DatadogQuery
 
@@ -147,7 +150,7 @@ class _Making:
     def _client(self, ca: str | None) -> httpx.AsyncClient:
         return self._sources.clients().client(ca, self._deployment.root)
 
-    def _prometheus(self, settings: config.PrometheusMetric) -> Metric:
+    def _prometheus(self, settings: config.PrometheusMetric, every: float) -> Metric:
         from crossfade.analysis.sources.prometheus_query import PrometheusQuery
         from crossfade.analysis.sources.prometheus_server import PrometheusServer
 
@@ -156,7 +159,7 @@ class _Making:
         if url is None and isinstance(counts, PrometheusMetrics):
             url, access, timeout = counts.url, counts, counts.timeout
         server = PrometheusServer(url or "", access, self._client(access.ca), timeout=timeout)
-        return PrometheusQuery(settings.query, server, names=self._names, every=settings.every)
+        return PrometheusQuery(settings.query, server, names=self._names, every=every)
 
     def _log_lines(self, settings: config.LogMetric) -> Metric:
         from crossfade.analysis.sources.log_lines import LogLines, Logs

@@ -69,7 +69,7 @@ class CloudWatchStatistic:
     async def ask(self, *, window: float, now: float) -> Mapping[Arm, Answer]:
         """The values in the last `window` seconds, or why there are none."""
         period = self._settings.period
-        begin = math.floor((now - max(window, self._settings.stale_after)) / period) * period
+        begin = math.floor((now - max(window, 3 * period)) / period) * period
         asked: dict[str, Any] = {
             "MetricDataQueries": self._queries,
             "StartTime": begin,
