@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,12 @@ def world(request, require, tmp_path_factory):
 async def told(story, world):
     world = world | {"store": f"{world['store']}/{story}"}
     program = await asyncio.create_subprocess_exec(
-        sys.executable, PROGRAM, story, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        PROGRAM,
+        story,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[1])},  # what all tests share
     )
     said, _ = await program.communicate(json.dumps(world).encode())
     assert program.returncode == 0
