@@ -32,18 +32,22 @@ class Routes:
     `upstreams` are `host:port` addresses for each slot (an empty tuple: nothing runs there);
     `green` is green's share of the traffic in basis points, blue gets the rest; `stable` is the slot
     that holds the trusted version (the override header and sticky users are seen from it); `salt`
-    changes with every rollout, so that it is not always the same users who go first.
+    changes with every rollout, so that it is not always the same users who go first. `mirror` is the share
+    of requests (basis points) of which the slot that is not `stable` gets a copy, whose answer nobody sees;
+    0 but for routers that can.
     """
 
     upstreams: Mapping[Slot, tuple[str, ...]]
     green: int
     stable: Slot
     salt: int = 0
+    mirror: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.green <= FULL:
-            msg = f"a weight of {self.green} basis points is outside 0..{FULL}"
-            raise ValueError(msg)
+        for share in (self.green, self.mirror):
+            if not 0 <= share <= FULL:
+                msg = f"a weight of {share} basis points is outside 0..{FULL}"
+                raise ValueError(msg)
 
     def weight(self, slot: Slot) -> int:
         """The share of `slot` in basis points.

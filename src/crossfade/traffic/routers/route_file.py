@@ -5,6 +5,8 @@ lock, so there is no instant at which a weight and its upstreams, or routes and 
 a writer that is killed leaves the old line or the new one.
 
     400000 t=1073741824 k=3053171 s=blue blue=1:10.0.0.1:80,,,,,,,,,,,; green=…; fence=7 salt=12 points=2500
+
+Where requests are copied, ` mirror=1000` (basis points) ends the line.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]+:\d{1,5}")
 _LINE = re.compile(
     r"(?P<head>[0-9a-g]{6} t=\d+ k=\d+ s=(?P<stable>blue|green)) blue=\d+:(?P<blue>[^;]*); green=\d+:(?P<green>[^;]*);"
     r" fence=(?P<fence>\d+) salt=(?P<salt>-?\d+) points=(?P<points>\d+)"
+    r"(?: mirror=(?P<mirror>[1-9]\d*))?"
 )
 
 
@@ -49,7 +52,8 @@ def render(accepted: Accepted) -> str:
     routes = routes_checked(accepted.routes)
     share = f"{prefix(routes.green)} t={threshold(routes.green)} k={basis(routes.salt)} s={routes.stable}"
     slots = " ".join(f"{slot}={_entries(routes.upstreams.get(slot, ()))};" for slot in SLOTS)
-    return f"{share} {slots} fence={accepted.fence} salt={routes.salt} points={routes.green}"
+    mirror = f" mirror={routes.mirror}" if routes.mirror else ""
+    return f"{share} {slots} fence={accepted.fence} salt={routes.salt} points={routes.green}{mirror}"
 
 
 def parse(line: str) -> Accepted | None:
@@ -64,7 +68,8 @@ def parse(line: str) -> Accepted | None:
         return None
     upstreams: dict[Slot, tuple[str, ...]] = {slot: tuple(filter(None, match[slot].split(","))) for slot in SLOTS}
     stable: Slot = "green" if match["stable"] == "green" else "blue"
-    return Accepted(Routes(upstreams, int(match["points"]), stable, int(match["salt"])), int(match["fence"]))
+    mirror = int(match["mirror"] or 0)
+    return Accepted(Routes(upstreams, int(match["points"]), stable, int(match["salt"]), mirror), int(match["fence"]))
 
 
 def routes_checked(routes: Routes) -> Routes:
