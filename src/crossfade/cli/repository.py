@@ -30,9 +30,9 @@ def root_of(loaded: LoadedProject | None) -> Path:
     """The top of the repository: where `crossfade.yaml` stands, or the top of the workspace."""
     if loaded is not None:
         return loaded.path.resolve().parent
-    from crossfade.versioning.workspace import read_repository  # noqa: PLC0415 - heavy
+    from crossfade.versioning.workspace import top_of  # noqa: PLC0415 - heavy
 
-    return read_repository(Path.cwd()).root
+    return top_of(Path.cwd())
 
 
 def finish(place: Place) -> bool:

@@ -59,6 +59,11 @@ def read_repository(start: Path) -> Repository:
     return Repository(root, tool, tuple(packages), top, texts)
 
 
+def top_of(start: Path) -> Path:
+    """The top of the repository that `start` lies in, without reading its packages."""
+    return _root(start.resolve())[0]
+
+
 def read_text(root: Path, path: str) -> str | None:
     """The text of a file, None if it is not there; bytes that are no UTF-8 survive a write by `write_text`."""
     try:

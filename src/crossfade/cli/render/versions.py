@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from crossfade.cli.render.plain import one_line, plural
 from crossfade.versioning.coverage import Coverage, as_changesets_json, status_lines
-from crossfade.versioning.values import Bump
+from crossfade.versioning.values import Bump, PlannedRelease
 
 if TYPE_CHECKING:
     from crossfade.engine.releasing import Release
@@ -26,21 +25,32 @@ def release_view(release: Release) -> RenderableType:
     """What is released, as what and why, the greatest changes first; which files change; what majors lack."""
     if release.prepared.nothing:
         return Text("there is nothing to release: no changeset says so")
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(4):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for each in sorted(release.plan.releases, key=lambda each: (-each.bump, each.name)):
-        if each.bump is not Bump.NONE:
-            bump = Text(each.bump.word, style=_STYLE[each.bump])
-            table.add_row(
-                each.name, bump, each.old, Text(f"→ {each.new}", style="bold"), Text(one_line(each.why), style="dim")
-            )
+    rows = _rows([each for each in release.plan.releases if each.bump is not Bump.NONE])
     paths = [edit.path for edit in release.prepared.work.edits]
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    parts: list[RenderableType] = [table, Text(f"\nfiles: {', '.join(paths[:_SHOWN])}{more}", style="dim")]
+    parts: list[RenderableType] = [rows, Text(f"\nfiles: {', '.join(paths[:_SHOWN])}{more}", style="dim")]
     parts += [Text(f"✗ {lacking}", style="red") for lacking in release.lacking]
     return Group(*parts)
+
+
+def _rows(releases: Sequence[PlannedRelease]) -> Text:
+    """Lines of our own, not a table: a release of a thousand packages is laid out without being measured twice."""
+    names, bumps, olds, news = (
+        max((len(text) for text in column), default=0)
+        for column in (
+            [each.name for each in releases],
+            [each.bump.word for each in releases],
+            [each.old for each in releases],
+            [each.new for each in releases],
+        )
+    )
+    rows = Text(no_wrap=True, overflow="ellipsis")
+    for each in sorted(releases, key=lambda each: (-each.bump, each.name)):
+        rows.append(f"{each.name:<{names}}  ").append(f"{each.bump.word:<{bumps}}", _STYLE[each.bump])
+        rows.append(f"  {each.old:<{olds}}  ").append(f"→ {each.new:<{news}}", "bold")
+        rows.append(f"  {one_line(each.why)}\n", "dim")
+    rows.rstrip()
+    return rows
 
 
 def release_object(release: Release) -> dict[str, Any]:
