@@ -20,8 +20,9 @@ from typing import Any, Final, Literal
 from crossfade.config.runtimes import Login
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 from crossfade.runtimes.docker.engine import Engine
-from crossfade.runtimes.docker.records import Pin, Records
+from crossfade.runtimes.docker.records import Records
 from crossfade.runtimes.docker.specification import Target
+from crossfade.runtimes.docker.values import Pin
 
 _SILENT: Final = 180.0
 """Seconds without any progress after which a pull counts as hung."""
@@ -56,12 +57,12 @@ class Images:
         does not answer, and `docker.image-gone` where the version's own bytes can no longer be had.
         """
         async with self._records.locked("images"):
-            pin = self._records.pin(version)
-            if pin is not None and pin.reference == reference:
+            pin = self._records.pin(version, reference)
+            if pin is not None:
                 await self._bring_back(pin, tell)
             else:
                 pin = await self._first(version, reference, tell)
-            name, tag = self._target.image(version)
+            name, tag = self._target.image(version, reference)
             await self._engine.call(lambda client: client.tag(pin.id, name, tag, force=True))
             self._records.keep_pin(replace(pin, used=time.time()))
         return pin.id
@@ -71,11 +72,11 @@ class Images:
         async with self._records.locked("images"):
             for pin in self._records.pins()[self._manners.keep :]:
                 if pin.version not in needed and await self._removed(pin):
-                    self._records.forget_pin(pin.version)
+                    self._records.forget_pin(pin)
 
     async def _first(self, version: str, reference: str, tell: Tell) -> Pin:
-        held = await self._inspect(":".join(self._target.image(version)))
-        if held is not None and self._records.pin(version) is None:
+        held = await self._inspect(":".join(self._target.image(version, reference)))
+        if held is not None:
             # Another Crossfade has run this version here, and its run state is not ours.
             return _pin(version, reference, held, pulled=False)
         there = await self._inspect(reference)
@@ -113,7 +114,7 @@ class Images:
 
     async def _removed(self, pin: Pin) -> bool:
         """Whether our tag is gone, and the image with it where it was us who brought it."""
-        names = [":".join(self._target.image(pin.version))]
+        names = [":".join(self._target.image(pin.version, pin.reference))]
         there = await self._inspect(pin.reference)
         if pin.pulled and there is not None and there["Id"] == pin.id:
             names.append(pin.reference)

@@ -1,11 +1,13 @@
 """What the run state remembers of one target: `{state}/containers/{environment}/{component}/`.
 
-{slot}.json           which version is wanted there, and how many: `observe` tells by it what is gone
-{slot}.pull           how far a pull for the slot is; removed when it has ended
-{slot}.lock           held while somebody starts or stops in the slot
-images/{version}.json which bytes a version is, since its first start
-health/{container}    whether it was ready when it was last asked, in which of its runs
-logs/{slot}/{index}/  what an instance printed that has been removed since
+    {slot}.json           which version is wanted there, and how many: `observe` tells by it what is gone
+    {slot}.pull           how far a pull for the slot is; removed when it has ended
+    {slot}.lock           held while somebody starts or stops in the slot
+    images/*.json         which bytes a version is, since its first start
+    health/{container}    whether it was ready when it was last asked, in which of its runs
+    logs/{slot}/{index}/  what an instance printed that has been removed since
+
+Containers are never known from here: the engine is asked for those.
 """
 
 from __future__ import annotations
@@ -13,42 +15,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from crossfade.core.errors import CrossfadeError
+from crossfade.runtimes.docker.values import Pin, Wanted
 from crossfade.runtimes.shim.folder import read_json, remove, write_json, write_whole
 from crossfade.traffic.port import Slot
 
 _PULL_FRESH: Final = 30.0
 """Seconds after which a pull of which nothing is heard counts as killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a slot should hold; `pulling` says how far a pull for it is, for a person."""
-
-    version: str
-    count: int
-    pulling: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """The bytes of a version: the image's id, and how to get it again (`digest`, NAME@sha256:…) where it can be."""
-
-    version: str
-    reference: str
-    id: str
-    digest: str | None
-    pulled: bool
-    used: float
 
 
 class Records:
@@ -84,9 +67,9 @@ class Records:
 
     # -- images --------------------------------------------------------------------------------------
 
-    def pin(self, version: str) -> Pin | None:
-        """The bytes that `version` has had since its first start."""
-        return _pin(read_json(self._path(f"images/{quote(version, safe='+')}.json")))
+    def pin(self, version: str, reference: str) -> Pin | None:
+        """The bytes that `version` has had since its first start as `reference`."""
+        return _pin(read_json(self._path(_pin_file(version, reference))))
 
     def pins(self) -> list[Pin]:
         """All of them, the one used last first."""
@@ -96,12 +79,12 @@ class Records:
 
     def keep_pin(self, pin: Pin) -> None:
         """Note it, for good."""
-        self._write(f"images/{quote(pin.version, safe='+')}.json", {"format": 1, **asdict(pin)})
+        self._write(_pin_file(pin.version, pin.reference), {"format": 1, **asdict(pin)})
 
-    def forget_pin(self, version: str) -> None:
+    def forget_pin(self, pin: Pin) -> None:
         """Its image is gone."""
         with self._told():
-            remove(self._path(f"images/{quote(version, safe='+')}.json"))
+            remove(self._path(_pin_file(pin.version, pin.reference)))
 
     # -- health --------------------------------------------------------------------------------------
 
@@ -186,6 +169,10 @@ class Records:
                 next="make room on the disk, or give this user the right to read and write there",
                 retry=True,
             ) from error
+
+
+def _pin_file(version: str, reference: str) -> str:
+    return f"images/{quote(version, safe='+')}-{hashlib.sha256(reference.encode()).hexdigest()[:8]}.json"
 
 
 def _pin(said: dict[str, Any] | None) -> Pin | None:

@@ -17,15 +17,18 @@ from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.runtimes.docker import logs, ports, seeing
 from crossfade.runtimes.docker.engine import Engine, Place, engine_at
 from crossfade.runtimes.docker.images import Images, Manners
-from crossfade.runtimes.docker.records import Records, Wanted
+from crossfade.runtimes.docker.records import Records
 from crossfade.runtimes.docker.seeing import Seen
-from crossfade.runtimes.docker.specification import SPECIFICATION, Care, Target, describe, reference, with_port
+from crossfade.runtimes.docker.specification import SPECIFICATION, Target, describe, reference, with_port
+from crossfade.runtimes.docker.values import Care, Wanted
 from crossfade.runtimes.docker.watching import watch
 from crossfade.runtimes.port import Instance, LogLine, Release
 from crossfade.traffic.port import SLOTS, Slot
 
 _TRIES: Final = 12
 """How often one container is tried: another port each time one is taken, another look when somebody interferes."""
+_CANNOT_RUN: Final = (126, 127, 128)
+"""Exit codes of a container whose program could not even be begun."""
 
 
 class DockerRuntime:
@@ -98,6 +101,7 @@ class DockerRuntime:
             how = "ask for 0 or more"
             raise BadInputError("runtime.count", f"{count} instances cannot run", where=self._target.where, next=how)
         self._refuse_other_version(slot, release.version, await self._containers(slot))
+        await self._check_networks()
         image = await self._image(slot, release, count) if count else ""
         async with self._records.locked(slot):
             there = await self._containers(slot)
@@ -234,19 +238,12 @@ class DockerRuntime:
         except CrossfadeError as error:
             if error.code == "docker.missing":
                 return False
-            if error.code == "docker.refused" and ports.is_taken(error.what):
+            if ports.is_taken(error.what):
                 await self._remove(there)
                 return False
-            if error.code == "docker.refused" and not error.retry:
+            now = await self._inspect(there.id) if error.code == "docker.refused" else None
+            if now is None or int(now["State"].get("ExitCode") or 0) not in _CANNOT_RUN:
                 raise
-            return await self._refused_start(there, error)
-        return True
-
-    async def _refused_start(self, there: Seen, error: CrossfadeError) -> bool:
-        """Tell a start that can never succeed, such as a command that the image does not have."""
-        now = await self._inspect(there.id)
-        code = int(now["State"].get("ExitCode") or 0) if now is not None else 0
-        if code in (126, 127, 128):
             await self._remove(there)
             raise BadInputError(
                 "docker.cannot-run",
@@ -254,20 +251,28 @@ class DockerRuntime:
                 where=self._target.where,
                 next="correct `command` of the component, or the image",
             ) from error
-        raise error
+        return True
 
     async def _join(self, container: str, network: str) -> None:
         try:
             await self._engine.call(lambda client: client.connect_container_to_network(container, network))
         except CrossfadeError as error:
-            if "already exists in network" in error.what:
-                return
-            if error.code == "docker.missing" and "network" in error.what:
-                how = f"docker network create {network}, or correct `runtime.networks`"
+            if "already exists in network" not in error.what:
+                raise
+
+    async def _check_networks(self) -> None:
+        for network in self._settings.networks:
+            try:
+                await self._engine.call(partial(_network, network))
+            except CrossfadeError as error:
+                if error.code != "docker.missing":
+                    raise
                 raise BadInputError(
-                    "docker.no-network", f"there is no network {network}", where=self._engine.place.host, next=how
+                    "docker.no-network",
+                    f"there is no network {network}",
+                    where=self._engine.place.host,
+                    next=f"docker network create {network}, or correct `runtime.networks`",
                 ) from error
-            raise
 
     # -- ending --------------------------------------------------------------------------------------
 
@@ -307,6 +312,10 @@ class DockerRuntime:
 
 def _create(name: str, body: Mapping[str, Any], client: Any) -> None:
     client.create_container_from_config(body, name)
+
+
+def _network(name: str, client: Any) -> None:
+    client.inspect_network(name)
 
 
 @contextlib.contextmanager

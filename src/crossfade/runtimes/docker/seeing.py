@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crossfade.runtimes.docker.records import Wanted
-from crossfade.runtimes.docker.specification import INDEX, SLOT, VERSION, Care, Target
-from crossfade.runtimes.docker.watching import Run
+from crossfade.runtimes.docker.specification import INDEX, SLOT, VERSION, Target
+from crossfade.runtimes.docker.values import Care, Run, Wanted
 from crossfade.runtimes.port import Instance, State
 from crossfade.runtimes.shim.health import Health
 from crossfade.traffic.port import SLOTS, Slot

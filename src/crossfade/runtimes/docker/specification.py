@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from crossfade.config.placeholders import fill
 from crossfade.core.errors import BadInputError
+from crossfade.runtimes.docker.values import CARE, Care
 from crossfade.runtimes.port import Release
 from crossfade.traffic.port import Slot
 
@@ -21,7 +22,6 @@ SLOT: Final = "crossfade.slot"
 INDEX: Final = "crossfade.index"
 VERSION: Final = "crossfade.version"
 IMAGE: Final = "crossfade.image"
-CARE: Final = "crossfade.care"
 SPECIFICATION: Final = "crossfade.specification"
 
 
@@ -55,51 +55,22 @@ class Target:
         """The name of its container: always the same, so the engine refuses a second one."""
         return f"crossfade-{self.project}-{self.environment}-{self.instance(slot, index)}"
 
-    def image(self, version: str) -> tuple[str, str]:
-        """Name and tag by which the engine keeps a version's image, whatever becomes of other tags.
+    def image(self, version: str, reference: str) -> tuple[str, str]:
+        """Name and tag by which the engine keeps the image of a version, whatever becomes of other tags.
 
-        >>> Target("shop", "production", "Api").image("1.0.0+b1")
-        ('crossfade/shop/production/api', '1.0.0_b1')
+        The same version may have run another image under another `image:`, so the tag tells them apart.
+
+        >>> Target("shop", "production", "Api").image("1.0.0+b1", "shop/api:1.0.0")
+        ('crossfade/shop/production/api', '1.0.0_b1-86bb52f4')
         """
         parts = (self.project, self.environment, self.component)
-        return "/".join(("crossfade", *map(_plain, parts))), version.replace("+", "_")
+        tag = f"{version.replace('+', '_')}-{hashlib.sha256(reference.encode()).hexdigest()[:8]}"
+        return "/".join(("crossfade", *map(_plain, parts))), tag
 
 
 def _plain(name: str) -> str:
     """A name as the grammar of images allows it."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-@dataclass(frozen=True, slots=True)
-class Care:
-    """How an instance is looked after; it stands in a label, so that any Crossfade can do it."""
-
-    path: str
-    ready: str
-    interval: float
-    timeout: float
-    failures: int
-    grace: float
-
-    @classmethod
-    def of(cls, release: Release) -> Care:
-        """What the release asks for."""
-        health, workload = release.workload.health, release.workload
-        ready = workload.ready.path or health.path
-        return cls(health.path, ready, health.interval, health.timeout, health.failures, workload.drain.grace)
-
-    @classmethod
-    def read(cls, labels: Mapping[str, str]) -> Care:
-        """What a container's labels say; the usual where they say nothing that can be read."""
-        try:
-            return cls(**json.loads(labels[CARE]))
-        except (KeyError, TypeError, ValueError):
-            return cls("/healthz", "/healthz", 1.0, 2.0, 3, 10.0)
-
-    def text(self) -> str:
-        """As it stands in the label."""
-        names = ("path", "ready", "interval", "timeout", "failures", "grace")
-        return json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":"))
 
 
 def reference(release: Release, where: str) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from crossfade.runtimes.docker.records import Records
-from crossfade.runtimes.docker.specification import Care
+from crossfade.runtimes.docker.values import Run
 from crossfade.runtimes.shim.health import Health
 from crossfade.runtimes.shim.probe import judge
 
@@ -26,18 +26,6 @@ _UNOBSERVED: Final = 15.0
 _FIRST_ANSWER: Final = 1.0
 """Longest time that an observer waits, once, for the first answer of an instance that it does not know."""
 _MOST: Final = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of one container, and where it listens."""
-
-    container: str
-    started: str
-    address: str
-    inside: str
-    """The port on which the program itself listens, as Docker writes it: 8000/tcp."""
-    care: Care
 
 
 class Watch:
