@@ -60,6 +60,8 @@ class World:
     """Error of every action that is carried out now."""
     proof: str = ""
     """The only version that can prove itself through the router, where one is named."""
+    smoke_error: str = ""
+    """What the smoke tests fail with."""
     counted_behind: float = 0.0
     """By how many seconds the counts lag."""
     late: list[Action] = field(default_factory=list)
@@ -77,6 +79,8 @@ class World:
         self.fence = 1
         self.rollout = begin("ro", self.plan, self.terms, slot="green", fence=1, salt=7, now=self.now)
         self.served: list[tuple[float, int]] = []
+        self.smoked: list[tuple[float, bool]] = []
+        """When smoke tests were run, and whether through the router."""
 
     # -- what happens to the world --------------------------------------------------------------------
 
@@ -114,7 +118,9 @@ class World:
             case "route":
                 return self._route(action)
             case "smoke":
-                pass
+                self.smoked.append((self.now, action.routes is not None))
+                if self.smoke_error:
+                    return Outcome(ok=False, error=self.smoke_error, retry=False)
         return Outcome(ok=True)
 
     def _route(self, action: Action) -> Outcome:
@@ -145,7 +151,7 @@ class World:
         )
 
     def _finding(self) -> Finding | None:
-        if self.finding is None or self.rollout.share == 0:
+        if self.finding is None or (self.rollout.share == 0 and not self.rollout.mirrors):
             return None
         if not self.rollout.stages:
             return None

@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from simulated_world import TERMS, World, finding
 
-from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling, Smoke, Stage
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Mirror, Rolling, Smoke, Stabilise, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Verb
+from crossfade.rollouts.steps import World as Counts
+from crossfade.rollouts.steps import carry_out
 from crossfade.traffic.port import Slot, other
 
 VERBS: list[Verb] = ["pause", "resume", "promote", "promote-full", "abort", "rollback", "retry"]
@@ -24,6 +26,14 @@ STRATEGIES = [
     ),
     BlueGreen(watch=60.0, hold=90.0, smoke=(Smoke(path="/"),)),
     Direct(),
+    Canary(watch=30.0, final_watch=0.0, hold=0.0, mirror=Mirror(watch=30.0), steps=(Stage(weight=500, instances=1),)),
+    BlueGreen(
+        watch=30.0,
+        hold=0.0,
+        pause=True,
+        smoke=(Smoke(path="/"),),
+        stabilise=Stabilise(watch=90.0, smoke_every=20.0, error_budget=0.01),
+    ),
     Rolling(batch_watch=30.0, final_watch=30.0),
     Rolling(max_surge="0", max_unavailable="50%", batch_watch=30.0, final_watch=0.0, pause=True, hold=60.0),
     Rolling(max_surge="25%", max_unavailable="1", batch_watch=0.0, final_watch=30.0),
@@ -161,19 +171,37 @@ class AnyWorld(RuleBasedStateMachine):
         for action in decision.actions:
             if action.kind == "stop" and observed.router.routes is not None and w.plan.previous is not None:
                 assert observed.router.routes.weight(action.slot) == 0, "stopped what gets traffic"
-            self._only_what_has_left_is_stopped(observed, action)
+            self._only_what_has_left_is_stopped(before, observed, action)
+        self._never_too_many(observed, decision)
         if before.finished:
             assert replace(decision.rollout, commands=before.commands) == before, "a finished rollout changed"
 
     @staticmethod
-    def _only_what_has_left_is_stopped(observed, action):
-        """An instance that a smaller number ends is in no route any more."""
-        if action.kind == "start" and observed.router.routes is not None:
-            leaving = {
-                i.address for i in observed.in_slot(action.slot) if i.index >= action.count and i.state == "ready"
-            }
-            if observed.router.routes.weight(action.slot):
-                assert not leaving & set(observed.router.routes.upstreams[action.slot]), "stopped what gets traffic"
+    def _only_what_has_left_is_stopped(rollout, observed, action):
+        """An instance that a smaller number ends is in no route any more, and those that stay are enough."""
+        if action.kind != "start":
+            return
+        leaving = {i.address for i in observed.in_slot(action.slot) if i.index >= action.count and i.state == "ready"}
+        if observed.router.routes is not None and observed.router.routes.weight(action.slot):
+            assert not leaving & set(observed.router.routes.upstreams[action.slot]), "stopped what gets traffic"
+        wanted = rollout.terms.instances - rollout.plan.spare
+        before = observed.ready("blue") + observed.ready("green")
+        if rollout.turned_at is None and leaving and before >= wanted:
+            assert before - len(leaving) >= wanted, "too few instances stay"
+
+    def _never_too_many(self, observed, decision):
+        """Both versions together stay within the surge of a rolling rollout; a `scale` rule may add to it."""
+        w = self.world
+        if w.plan.strategy != "rolling" or any(e.kind == "rule.fired" for e in w.events):
+            return
+        at = most = Counts(0, w.terms.instances, 0)
+        for step in w.plan.steps:
+            at = carry_out(step, at)
+            most = max(most, at, key=lambda each: each.new + each.old)
+        for action in decision.actions:
+            if action.kind == "start":
+                beside = [i for i in observed.in_slot(other(action.slot)) if i.state != "gone"]
+                assert action.count + len(beside) <= most.new + most.old, "more instances than the surge allows"
 
     @staticmethod
     def _no_traffic_for_the_unready(before, observed, decision):

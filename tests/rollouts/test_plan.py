@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 
 from crossfade.config.model import Judge
-from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling, Smoke, Stage
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Mirror, Rolling, Smoke, Stabilise, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.plan import Plan, compile_plan
 from crossfade.rollouts.steps import Step, World, carry_out, reverse, undo
@@ -30,6 +30,8 @@ STAGES = st.lists(st.integers(1, FULL - 1), min_size=1, max_size=8, unique=True)
         ]
     )
 )
+MIRRORS = st.none() | st.builds(Mirror, share=st.integers(1, FULL))
+STABILISES = st.none() | st.builds(Stabilise, error_budget=st.none() | st.just(0.001))
 CANARIES = st.builds(
     Canary,
     steps=STAGES,
@@ -39,6 +41,8 @@ CANARIES = st.builds(
     smoke=SMOKES,
     adaptive=st.booleans(),
     min_watch=SECONDS,
+    mirror=MIRRORS,
+    stabilise=STABILISES,
 )
 BATCHES = st.sampled_from(["0", "1", "2", "5", "12", "10%", "25%", "100%"])
 ROLLINGS = st.tuples(
@@ -57,7 +61,15 @@ ROLLINGS = st.tuples(
 STRATEGIES = st.one_of(
     CANARIES,
     ROLLINGS,
-    st.builds(BlueGreen, watch=SECONDS, hold=SECONDS, smoke=SMOKES),
+    st.builds(
+        BlueGreen,
+        watch=SECONDS,
+        hold=SECONDS,
+        smoke=SMOKES,
+        pause=st.booleans(),
+        mirror=MIRRORS,
+        stabilise=STABILISES,
+    ),
     st.builds(Direct, hold=SECONDS, smoke=SMOKES),
 )
 

@@ -38,9 +38,8 @@ for turn in itertools.count():
 
 @given(blue=SOME, green=SOME, share=st.integers(0, FULL), fence=st.integers(0), salt=st.integers(), data=st.data())
 def test_what_is_written_is_read(*, blue, green, share, fence, salt, data):
-    accepted = Accepted(
-        Routes({"blue": blue, "green": green}, share, data.draw(st.sampled_from(("blue", "green"))), salt), fence
-    )
+    stable, mirror = data.draw(st.sampled_from(("blue", "green"))), data.draw(st.just(0) | st.integers(1, FULL))
+    accepted = Accepted(Routes({"blue": blue, "green": green}, share, stable, salt, mirror), fence)
     line = render(accepted)
     assert parse(line) == accepted
     assert "\n" not in line

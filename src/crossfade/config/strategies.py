@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from crossfade.config.quantities import SHARE, Duration, Quantity, Share
+from crossfade.config.quantities import DURATION, SHARE, Duration, Quantity, Ratio, Share
 from crossfade.config.section import Section, Shorthand, bare, kinds
 from crossfade.core.durations import FULL, format_share
 
@@ -76,6 +76,32 @@ class Smoke(Section):
     timeout: Duration = Field(default=5.0, gt=0, description="How long the answer may take.")
 
 
+class Mirror(Section):
+    """Copies of requests for the new version before it has any traffic: visitors never see its answers."""
+
+    share: Share = Field(default=1000, ge=1, le=FULL, description="Share of the requests of which copies are sent.")
+    watch: Duration = Field(default=300.0, gt=0, description="How long; its answers are judged by absolute rules only.")
+
+
+class Stabilise(Section):
+    """A time at 100 % in which the new version must keep its error budget; then the previous one is retired."""
+
+    shorthand: ClassVar[Shorthand | None] = Shorthand(
+        DURATION.examples, DURATION.pattern, lambda watch: {"watch": watch}
+    )
+
+    watch: Duration = Field(default=3600.0, gt=0, description="How long, after the last watch.")
+    smoke_every: Duration = Field(
+        default=300.0, gt=0, description="How often the strategy's smoke tests are run, through the router."
+    )
+    error_budget: Ratio | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of its requests that may fail in that time; once so many have failed it is taken back.",
+    )
+
+
 class _Strategy(Section):
     smoke: tuple[Smoke, ...] = Field(
         default=(), description="Requests that the new version must answer before it gets traffic."
@@ -86,6 +112,15 @@ class _Strategy(Section):
     )
 
 
+class _Watched(_Strategy):
+    mirror: Mirror | None = Field(
+        default=None, description="Copies of requests before the first traffic, where the router can."
+    )
+    stabilise: Stabilise | None = Field(
+        default=None, description="Further time at 100 %, with smoke tests and an error budget."
+    )
+
+
 class Direct(_Strategy):
     """Replace; when it fails, restore."""
 
@@ -93,7 +128,7 @@ class Direct(_Strategy):
     hold: Duration = Field(default=0.0, ge=0, description="How long the previous version stays warm after 100 %.")
 
 
-class BlueGreen(_Strategy):
+class BlueGreen(_Watched):
     """Start the new version beside the old one, switch at once, watch, return on a spike."""
 
     kind: Literal["blue-green"] = Field(default="blue-green", description="The kind of strategy.")
@@ -101,7 +136,7 @@ class BlueGreen(_Strategy):
     pause: bool = Field(default=False, description="Wait for a person (`crossfade promote`) before the switch.")
 
 
-class Rolling(_Strategy):
+class Rolling(_Watched):
     """Replace instances in batches; each batch gets its share of the traffic and is judged."""
 
     kind: Literal["rolling"] = Field(default="rolling", description="The kind of strategy.")
@@ -144,7 +179,7 @@ def _portion(batch: str, instances: int) -> float:
     return number * instances / 100 if batch.endswith("%") else number
 
 
-class Canary(_Strategy):
+class Canary(_Watched):
     """Shift traffic in steps; each is judged."""
 
     kind: Literal["canary"] = Field(default="canary", description="The kind of strategy.")

@@ -87,13 +87,10 @@ async def _route(action: Action, site: Site, deployment: Deployment, workload_of
 
 async def _prove(version: str, proof: VersionProof, site: Site, *, header: str, action: Action) -> None:
     """Ask through the router which version answers."""
-    routes = action.routes
-    stable = routes is not None and routes.stable != action.slot
-    wanted = "always" if routes is not None and stable and routes.weight(action.slot) > 0 else "never"
     where = f"http://{site.address}{proof.path}"
     try:
         async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT, trust_env=False) as client:
-            answer = await client.get(where, headers={header: wanted})
+            answer = await client.get(where, headers={header: _side(action)})
     except httpx.HTTPError as error:
         what = f"through the router nobody proves the version: {type(error).__name__}"
         raise UnreachableError("rollout.no-proof", what, where=where) from error
@@ -110,6 +107,13 @@ async def _prove(version: str, proof: VersionProof, site: Site, *, header: str, 
         )
 
 
+def _side(action: Action) -> str:
+    """What the override header says for a request to reach the action's slot."""
+    routes = action.routes
+    is_canary = routes is not None and routes.stable != action.slot and routes.weight(action.slot) > 0
+    return "always" if is_canary else "never"
+
+
 def _field(answer: httpx.Response, path: str) -> str | None:
     try:
         value: Any = answer.json()
@@ -124,7 +128,13 @@ def _field(answer: httpx.Response, path: str) -> str | None:
 
 
 async def _smoke(action: Action, site: Site, deployment: Deployment) -> None:
-    """Every smoke test against every instance of the slot, directly."""
+    """Every smoke test against every instance of the slot, directly; at 100 % through the router, as visitors ask."""
+    if action.routes is not None:
+        header = {deployment.settings.router.override_header: _side(action)}
+        async with httpx.AsyncClient(trust_env=False, headers=header) as client:
+            for smoke in deployment.settings.strategy.smoke:
+                await _ask(client, site.address, smoke)
+        return
     addresses = [i.address for i in await site.runtime.observe() if i.slot == action.slot and i.address]
     if not addresses:
         raise BadInputError("rollout.smoke", f"no instance of {action.version} is there to be asked")

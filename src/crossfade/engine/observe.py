@@ -72,7 +72,8 @@ class Observer:
 
     async def _listen(self, rollout: Rollout, now: float) -> tuple[Sample, ...]:
         """New closed buckets; none spans a change of weight."""
-        if rollout.plan.previous is None or (rollout.share == 0 and rollout.turned_at is None):
+        asked = rollout.share > 0 or rollout.mirrors > 0 or rollout.turned_at is not None
+        if rollout.plan.previous is None or not asked:
             return ()
         if self._read_to is not None and self._read_to > now + _SET_BACK:
             self._begin_again(rollout, now)

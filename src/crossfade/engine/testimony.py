@@ -53,6 +53,8 @@ def enter_stages(testimony: Testimony, plan: Plan, stages: Stages) -> Testimony:
     lengths = {step.share: step.seconds for step in plan.steps if step.kind == "watch"}
     for at, share in stages[testimony.stages :]:
         judge = begin_stage(testimony.judge, at, share, watch=lengths.get(share, 300.0))
+        if share == 0:  # copies: the comparison begins with the first traffic
+            judge = replace(judge, began=None)
         testimony = replace(testimony, judge=judge, stages=testimony.stages + 1, watched=0.0)
     return testimony
 
@@ -68,13 +70,14 @@ def hear(
         stage = testimony.judge.stage
         inside = sample.seconds if stage is not None and sample.at >= math.floor(stage.at) else 0.0
         window = (*testimony.window, sample)
+        copies = stage is not None and stage.weight == 0
         testimony = replace(
             testimony,
-            judge=fold(testimony.judge, sample, settings.judge) if stage is not None else testimony.judge,
+            judge=testimony.judge if stage is None or copies else fold(testimony.judge, sample, settings.judge),
             window=tuple(s for s in window if s.at >= end - longest),
             watched=testimony.watched + inside,
-            canary_requests=testimony.canary_requests + sample.canary.requests,
-            canary_errors=testimony.canary_errors + sample.canary.errors,
+            canary_requests=testimony.canary_requests + (0 if copies else sample.canary.requests),
+            canary_errors=testimony.canary_errors + (0 if copies else sample.canary.errors),
             stable_requests=testimony.stable_requests + sample.stable.requests,
             stable_errors=testimony.stable_errors + sample.stable.errors,
         )
@@ -123,6 +126,8 @@ def conclude(
         stable_requests=testimony.stable_requests,
         stable_errors=testimony.stable_errors,
     )
+    if testimony.judge.stage.weight == 0:
+        found = _of_copies(found)
     if found.verdict == "fail":
         return found
     rulings = evaluate(
@@ -137,11 +142,23 @@ def conclude(
         begun=last.begun,
         counted=last.counted,
     )
-    found = replace(found, unknown=tuple(f"{r.text}: {r.reason}" for r in rulings if r.state == "unknown"))
+    found = replace(
+        found,
+        unknown=tuple(f"{r.text}: {r.reason}" for r in rulings if r.state == "unknown"),
+        measured=tuple(r.reason for r in rulings if r.state != "unknown"),
+    )
     fired = min((r for r in rulings if r.state == "fired"), key=_gravity, default=None)
     if fired is None:
         return found
     return replace(found, verdict="fail", cause=fired.text, reason=fired.reason, action=fired.action)
+
+
+def _of_copies(found: Finding) -> Finding:
+    """Copies are not compared: they may be of requests that must not be made twice. Only silence is told."""
+    if found.cause == "blind":
+        return found
+    reason = "copies of requests are judged by rules alone"
+    return replace(found, verdict="inconclusive", cause="undecided", reason=reason, missing="", evidence=(), ratio=None)
 
 
 def _gravity(ruling: Ruling) -> int:

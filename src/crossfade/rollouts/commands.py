@@ -7,7 +7,7 @@ from crossfade.rollouts.draft import Draft
 from crossfade.rollouts.rollout import Command
 
 _BEFORE_TRAFFIC = ("start", "ready", "smoke")
-_SKIPPABLE = ("watch", "await", "hold")
+_SKIPPABLE = ("mirror", "watch", "await", "stabilise", "hold")
 
 
 def obey(draft: Draft) -> None:

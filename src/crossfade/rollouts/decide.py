@@ -24,6 +24,7 @@ _KNOWN_AFTER = 0.75
 _OVERDUE = 1.5
 _SOON = 0.25
 _INSTANCES = "the instances have changed"
+_COPIES = "other copies of requests are wanted"
 _MOVES_INSTANCES = ("grow", "shrink", "start-old", "grow-old", "shrink-new")
 
 
@@ -59,7 +60,7 @@ def _await_bucket(draft: Draft) -> None:
     One that is overdue is asked for a few times; from a source that has gone silent nothing is expected at once.
     """
     closes = draft.o.next_bucket_at
-    if closes is None or draft.going_back or draft.r.share == 0:
+    if closes is None or draft.going_back or not _is_asked(draft):
         return
     left = closes + _KNOWN_AFTER - draft.now
     if left > -_OVERDUE:
@@ -68,7 +69,7 @@ def _await_bucket(draft: Draft) -> None:
 
 def _look_for_harm(draft: Draft) -> None:
     """Turn back on a failing verdict or a dead version, in whatever state the rollout is."""
-    if draft.going_back or draft.r.share == 0:
+    if draft.going_back or not _is_asked(draft):
         return
     finding = draft.o.finding
     if finding is not None and finding.verdict == "fail":
@@ -78,6 +79,11 @@ def _look_for_harm(draft: Draft) -> None:
     dead = draft.o.instances is not None and draft.o.ready(draft.r.slot) == 0
     if dead and draft.r.plan.previous is not None and draft.r.turned_at is None:
         draft.turn("instances", f"no instance of {draft.r.plan.version} is ready: {_why_not_ready(draft)}")
+
+
+def _is_asked(draft: Draft) -> bool:
+    """Whether the new version answers anything: requests, or copies of them."""
+    return draft.r.share > 0 or draft.r.mirrors > 0
 
 
 def _answer(draft: Draft, finding: Finding) -> None:
@@ -124,7 +130,8 @@ def _keep_routes(draft: Draft) -> None:
     drift = _drift(view.routes, wanted) if view.reachable else f"the router does not answer {view.detail}".rstrip()
     if not drift:
         return
-    expected = drift == _INSTANCES and step is not None and step.kind in _MOVES_INSTANCES
+    moved = step is not None and step.kind in _MOVES_INSTANCES
+    expected = (drift == _INSTANCES and moved) or drift == _COPIES
     if draft.r.operation is None and not draft.r.failures and not expected:
         draft.record("router.repair", f"{drift}: {format_share(draft.r.share)} for {draft.r.plan.version}")
     draft.route(urgent=draft.going_back)
@@ -136,6 +143,8 @@ def _drift(actual: Routes | None, wanted: Routes) -> str:
         return "the router has nothing for us"
     if actual.green != wanted.green:
         return f"the router gives green {format_share(actual.green)} instead of {format_share(wanted.green)}"
+    if actual.mirror != wanted.mirror:
+        return _COPIES
     if actual.upstreams != wanted.upstreams:
         return _INSTANCES
     if actual.stable != wanted.stable:

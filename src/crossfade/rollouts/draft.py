@@ -24,6 +24,7 @@ from crossfade.rollouts.rollout import (
 from crossfade.rollouts.steps import Step, reverse
 from crossfade.traffic.port import Slot
 
+_JUDGED = ("mirror", "watch", "stabilise")
 _FIRST_BACKOFF = 0.25
 _LONGEST_BACKOFF = 15.0
 _LONGEST_BACKOFF_GOING_BACK = 2.0
@@ -39,6 +40,8 @@ class Draft:
         self._actions: list[Action] = []
         self._events: list[Event] = []
         self._wake_in = rollout.terms.tick
+        self.failing: OperationKind | None = None
+        """Which kind of operation has failed, where this look shows it."""
         self.failed: Outcome | None = None
         """How the current step's operation failed, where this look shows it."""
 
@@ -88,7 +91,7 @@ class Draft:
     def jump(self, step: int) -> None:
         """Go on at another step of the same way."""
         self.set(step=step, **self._fresh_step())
-        if self.r.current is not None and self.r.current.kind == "watch":
+        if self.r.current is not None and self.r.current.kind in _JUDGED:
             self.begin_stage()
 
     def begin_stage(self) -> None:
@@ -154,6 +157,8 @@ class Draft:
             "waiting_since": None,
             "confirmed": False,
             "drained_from": None,
+            "smoked_at": None,
+            "budget_from": None,
         }
 
     # -- operations ----------------------------------------------------------------------------------
@@ -172,7 +177,7 @@ class Draft:
             elif operation.kind == "smoke":
                 self.set(smoked=True)
             return
-        self.failed = outcome
+        self.failed, self.failing = outcome, operation.kind
         longest = _LONGEST_BACKOFF_GOING_BACK if self.going_back else _LONGEST_BACKOFF
         pause = min(_FIRST_BACKOFF * 2 ** min(self.r.failures, 10), longest)
         self.set(
@@ -181,11 +186,27 @@ class Draft:
             failing_since=self.now if self.r.failing_since is None else self.r.failing_since,
         )
 
-    def operate(self, kind: OperationKind, slot: Slot, *, version: str = "", count: int = 0) -> None:
-        """Have a side effect carried out, unless one is under way or has failed a moment ago."""
+    def operate(self, kind: OperationKind, slot: Slot, *, version: str = "", count: int = 0) -> bool:
+        """Have a side effect carried out, unless one is under way or has failed a moment ago; whether it is now."""
         if self._must_wait():
-            return
+            return False
         self._issue(Action(self._operation_id(kind), kind, slot, version=version, count=count))
+        return True
+
+    def smoke_through_router(self) -> bool:
+        """Have the smoke tests asked where visitors ask; whether they are now."""
+        if self._must_wait():
+            return False
+        self._issue(
+            Action(
+                self._operation_id("smoke"),
+                "smoke",
+                self.r.slot,
+                version=self.r.plan.version,
+                routes=wanted_routes(self.r, self.o),
+            )
+        )
+        return True
 
     def route(self, *, proves: str = "", urgent: bool = False) -> None:
         """Have the router told what is wanted now, under a new fence."""

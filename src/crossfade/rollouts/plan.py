@@ -128,6 +128,7 @@ def _at_once(
     strategy: Direct | BlueGreen, instances: int, *, watch: float = 0.0, pause: bool = False
 ) -> Iterator[Step]:
     yield from _up(strategy, instances)
+    yield from _mirror(strategy)
     if pause:
         yield Step("await")
     yield Step("shift", share=FULL)
@@ -140,7 +141,7 @@ def _canary(strategy: Canary, instances: int) -> Iterator[Step]:
     share, count = 0, 0
     for stage in strategy.steps:
         wanted = max(count, _canary_instances(stage, instances))
-        yield from _up(strategy, wanted) if not count else _grow(share, count, wanted)
+        yield from (*_up(strategy, wanted), *_mirror(strategy)) if not count else _grow(share, count, wanted)
         yield Step("shift", before=share, share=stage.weight)
         share, count = stage.weight, wanted
         watch = _watch(strategy, stage)
@@ -203,7 +204,7 @@ def _rolling(strategy: Rolling, instances: int) -> Iterator[Step]:
             yield Step("shrink", before=share, share=share, had=old, count=keep)
             old, room = keep, old - keep
         grown = min(new + room, instances)
-        yield from _up(strategy, grown) if not new else _grow(share, new, grown)
+        yield from (*_up(strategy, grown), *_mirror(strategy)) if not new else _grow(share, new, grown)
         first, new = not new, grown
         if new == instances:
             break
@@ -228,13 +229,32 @@ def _batch_watch(strategy: Rolling, share: int) -> Iterator[Step]:
         yield Step("watch", before=share, share=share, seconds=strategy.batch_watch, at_most=limit)
 
 
+def _mirror(strategy: Strategies) -> Iterator[Step]:
+    """Copies, where they are asked for; a strategy that watches nothing has none."""
+    if not isinstance(strategy, Direct) and strategy.mirror is not None:
+        seconds = strategy.mirror.watch
+        yield Step("mirror", seconds=seconds, at_most=seconds + strategy.retry_limit, mirror=strategy.mirror.share)
+
+
 def _final(watch: float, extension: float) -> Iterator[Step]:
     if watch:
         yield Step("watch", before=FULL, share=FULL, seconds=watch, at_most=watch + extension)
 
 
 def _closing(strategy: Strategies, old: int, *, watched: float) -> Iterator[Step]:
-    """`hold` counts from 100 %: what the last watch has already held is not held again."""
+    """`hold` counts from 100 %: what has been held already while watching is not held again."""
+    if not isinstance(strategy, Direct) and strategy.stabilise is not None:
+        stabilise = strategy.stabilise
+        yield Step(
+            "stabilise",
+            before=FULL,
+            share=FULL,
+            seconds=stabilise.watch,
+            at_most=stabilise.watch + strategy.retry_limit,
+            every=stabilise.smoke_every if strategy.smoke else 0.0,
+            budget=stabilise.error_budget or 0.0,
+        )
+        watched += stabilise.watch
     left = strategy.hold - watched
     if left > 0:
         yield Step("hold", before=FULL, share=FULL, seconds=left, at_most=left)

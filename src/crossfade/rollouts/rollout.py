@@ -100,6 +100,10 @@ class Rollout:
     """How many of the new version are wanted now."""
     old_instances: int = 0
     """How many of the old version are wanted now; those beyond get no traffic any more."""
+    smoked_at: float | None = None
+    """When the smoke tests were last asked for in this step."""
+    budget_from: tuple[int, int] | None = None
+    """Requests of the new version, and failed ones, before its error budget counted."""
     drained_from: float | None = None
     """Since when the instances that leave in this step get nothing."""
     hurried: bool = False
@@ -137,6 +141,12 @@ class Rollout:
     def current(self) -> Step | None:
         """The step under way; None at the end."""
         return self.way[self.step] if self.step < len(self.way) else None
+
+    @property
+    def mirrors(self) -> int:
+        """The share of requests of which the new version gets copies now (basis points)."""
+        step = self.current
+        return step.mirror if step is not None and not self.finished else 0
 
     @property
     def old(self) -> Slot:
@@ -196,7 +206,8 @@ class Action:
 
     `start` brings `count` instances of `version` into `slot`; `stop` ends those in `slot`; `route`
     applies `routes` under `fence`, confirms them at the data plane, and where `proves` names a version
-    has it prove itself there; `smoke` asks the instances of `slot` directly. An `urgent` action is tried
+    has it prove itself there; `smoke` asks the instances of `slot` directly, or where it has `routes`
+    through the router. An `urgent` action is tried
     before anything is written: traffic first.
     """
 
@@ -265,14 +276,16 @@ def wanted_routes(rollout: Rollout, observed: Observed) -> Routes:
     new_is_trusted = rollout.plan.previous is None or (rollout.promoted and rollout.turned_at is None)
     trusted = rollout.slot if new_is_trusted else rollout.old
     green = rollout.share if rollout.slot == "green" else FULL - rollout.share
-    return Routes({"blue": slots["blue"], "green": slots["green"]}, green, trusted, rollout.salt)
+    mirror = rollout.mirrors if slots[rollout.slot] else 0
+    return Routes({"blue": slots["blue"], "green": slots["green"]}, green, trusted, rollout.salt, mirror)
 
 
 def _is_open(rollout: Rollout, slot: Slot) -> bool:
     step = rollout.current
     if slot == rollout.slot:
         closing = step is not None and step.kind == "stop-new"
-        return (rollout.share > 0 or rollout.turned_at is not None) and not closing and rollout.status != "rolled-back"
+        gets = rollout.share > 0 or rollout.mirrors > 0 or rollout.turned_at is not None
+        return gets and not closing and rollout.status != "rolled-back"
     closing = (step is not None and step.kind == "stop-old") or rollout.old_instances == 0
     return rollout.plan.previous is not None and not closing and rollout.status != "done"
 

@@ -16,10 +16,12 @@ StepKind = Literal[
     "ready",
     "smoke",
     "grow",
+    "mirror",
     "shift",
     "watch",
     "await",
     "shrink",
+    "stabilise",
     "hold",
     "stop-old",
     "start-old",
@@ -55,7 +57,8 @@ class Step:
 
     `before` and `share` are the new version's share when the step begins and when it is done (basis
     points; equal except for a shift). `had` and `count` are the instances, at the beginning and when it
-    is done, of the version that the step starts or stops. `seconds` is how long the step is meant to
+    is done, of the version that the step starts or stops. `mirror` is the share of requests (basis points)
+    that are copied; `every` (seconds) and `budget` (a ratio) belong to stabilising. `seconds` is how long the step is meant to
     take, `at_least` and `at_most` bound it (adaptive promotion, waiting for evidence).
     """
 
@@ -68,12 +71,17 @@ class Step:
     adaptive: bool = False
     had: int = 0
     count: int = 0
+    mirror: int = 0
+    every: float = 0.0
+    budget: float = 0.0
 
     def describe(self) -> str:
         """The step as people read it.
 
         >>> Step("shift", before=500, share=2500).describe()
         'shift 5 % → 25 %'
+        >>> Step("stabilise", seconds=3600, every=300, budget=0.001).describe()
+        'stabilise for 1h, smoke tests every 5m, at most 0.1 % of requests failed'
         >>> Step("shrink", had=4, count=3).describe()
         'drain and stop 1 of 4 instances of the previous version'
         """
@@ -84,6 +92,12 @@ class Step:
                 return f"watch {format_share(self.share)}, {format_duration(self.at_least)} to {format_duration(self.seconds)}"
             case "watch":
                 return f"watch {format_share(self.share)} for {format_duration(self.seconds)}"
+            case "mirror":
+                return (
+                    f"send copies of {format_share(self.mirror)} to the new version for {format_duration(self.seconds)}"
+                )
+            case "stabilise":
+                return ", ".join(self._conditions())
             case "hold":
                 return f"keep the previous version warm for {format_duration(self.seconds)}"
             case "grow" | "grow-old":
@@ -94,6 +108,13 @@ class Step:
                 )
             case _:
                 return _WORDS[self.kind]
+
+    def _conditions(self) -> Iterator[str]:
+        yield f"stabilise for {format_duration(self.seconds)}"
+        if self.every:
+            yield f"smoke tests every {format_duration(self.every)}"
+        if self.budget:
+            yield f"at most {self.budget * 100:g} % of requests failed"
 
 
 _WORDS: dict[str, str] = {

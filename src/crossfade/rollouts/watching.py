@@ -1,10 +1,16 @@
-"""Steps that take time: watching, waiting for a person, keeping the previous version warm."""
+"""Steps that take time: copies, watching, waiting for a person, stabilising, keeping the previous version warm."""
 
 from __future__ import annotations
 
+import math
+
 from crossfade.core.durations import FULL, format_duration
 from crossfade.rollouts.draft import Draft
+from crossfade.rollouts.shifting import routed
 from crossfade.rollouts.steps import Step
+
+_SMOKE_TRIES = 3
+"""Tries of which none may succeed before smoke tests at 100 % count as failed."""
 
 
 def watch(draft: Draft, step: Step) -> bool:
@@ -43,6 +49,52 @@ def wait_for_person(draft: Draft, step: Step) -> bool:
         return True
     draft.set(reason="waits for a person: crossfade promote")
     return False
+
+
+def mirror(draft: Draft, step: Step) -> bool:
+    """The new version gets copies of requests; visitors get the old one's answers."""
+    return routed(draft) and watch(draft, step)
+
+
+def stabilise(draft: Draft, step: Step) -> bool:
+    """All of the traffic, for long enough to see that it stays good: smoke tests again and again, and a budget."""
+    if step.every:
+        _smoke_again(draft, step)
+    if step.budget:
+        _check_budget(draft, step)
+    return not draft.going_back and watch(draft, step)
+
+
+def _smoke_again(draft: Draft, step: Step) -> None:
+    if draft.failing == "smoke" and draft.failed is not None:
+        if draft.r.failures >= _SMOKE_TRIES:
+            draft.turn("smoke", draft.failed.error)
+            return
+        draft.failed = None
+        draft.set(smoked_at=draft.now - step.every)  # at once again: one lost request is no verdict
+    since = draft.r.since if draft.r.smoked_at is None else min(draft.r.smoked_at, draft.now)
+    left = since + step.every - draft.now
+    if left > 0:
+        draft.look_again(left)
+    elif draft.smoke_through_router():
+        draft.set(smoked_at=draft.now)
+
+
+def _check_budget(draft: Draft, step: Step) -> None:
+    """The budget of the whole time is spent once more have failed than would be allowed at its end."""
+    if draft.r.budget_from is None:
+        draft.set(budget_from=(draft.r.canary_requests, draft.r.canary_errors))
+        return
+    before, failed_before = draft.r.budget_from
+    requests, failed = draft.r.canary_requests - before, draft.r.canary_errors - failed_before
+    expected = requests * max(1.0, step.seconds / max(draft.elapsed(), 1.0))
+    allowed = max(1, math.floor(step.budget * expected))
+    if failed > allowed and not draft.going_back:
+        draft.turn(
+            "budget",
+            f"the error budget is spent: {failed:,} of {requests:,} requests failed, and {step.budget * 100:g} % of"
+            f" the {expected:,.0f} in {format_duration(step.seconds)} are {allowed:,}",
+        )
 
 
 def hold(draft: Draft, step: Step) -> bool:
