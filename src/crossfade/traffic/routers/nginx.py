@@ -100,8 +100,11 @@ class NginxRouter:
 
     async def ensure(self) -> None:
         """A counter that counts and an nginx that serves this target, whatever happened to them."""
+        blind = not self._counter.child.running()
         setup = self._setup(counter=await self._counter.start())
         await self._nginx.ensure(setup)
+        if blind:
+            await self._rouse()
         for _ in range(TRIES):
             told = await asyncio.to_thread(self._line)
             if told is None or told == (await self._nginx.control.put(told)).line == await asyncio.to_thread(
@@ -133,6 +136,7 @@ class NginxRouter:
         if not self._counter.child.running() and self._file.path.exists():
             with contextlib.suppress(CrossfadeError):
                 await self._counter.start()
+                await self._rouse()
         return await self._counter.counts(since)
 
     async def metrics(self) -> str | None:
@@ -143,6 +147,10 @@ class NginxRouter:
         """End what was started for this target: nginx and the counter. Users lose the address."""
         await self._nginx.stop()
         await self._counter.stop()
+
+    async def _rouse(self) -> None:
+        """After a counter was away: let every worker find its way to the new one."""
+        await self._nginx.control.rouse(self._nginx.members()[1:])
 
     async def _probe(self, *requests: dict[str, str]) -> list[Probe | None]:
         """Ask the data plane with these headers; None where whoever listens there does not know us."""

@@ -7,12 +7,14 @@ const SLOTS = ['blue', 'green'];
 const TRIES = 9;         // nginx follows ten redirects inside itself, and each further try is one
 const PAUSE = 110;       // ms; nine of them are the second in which an instance may come back
 const LONGEST = 64;      // as in buckets.py, like all of `bucket`
+const NOTHING = ['', 't=0', 'k=0', 's=blue', 'blue=0:', 'green=0:'];
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 // Called for every request before it is passed on; answers by itself what no instance should see.
 function choose(r) {
     const value = ngx.shared.crossfade_routes.get('line');
-    const slot = value === undefined ? 'blue' : slotOf(r, dialled(value).split(' '));
+    const parts = value === undefined ? NOTHING : partsOf(value);
+    const slot = slotOf(r, parts);
     if (r.headersIn[SET_UP.probe_header] === SET_UP.token) {
         r.variables.crossfade_arm = 'probe';
         r.variables.crossfade_cookie = '';
@@ -20,7 +22,7 @@ function choose(r) {
         r.return(200, value === undefined ? 'nothing' : value);
         return;
     }
-    const instances = value === undefined ? [] : instancesOf(value, slot);
+    const instances = instancesOf(parts, slot);
     r.variables.crossfade_arm = slot;
     ngx.shared.crossfade_flying.incr(process.pid + slot, 1, 0);
     if (instances.length === 0) {
@@ -61,7 +63,7 @@ async function again(r) {
 
 function currentInstances(r) {
     const value = ngx.shared.crossfade_routes.get('line');
-    return value === undefined ? [] : instancesOf(value, r.variables.crossfade_arm);
+    return value === undefined ? [] : instancesOf(partsOf(value), r.variables.crossfade_arm);
 }
 
 // Called when a request has ended, however it did: its slot, for the line that the counter reads.
@@ -73,12 +75,12 @@ function ended(r) {
     return arm;
 }
 
-// The line with addresses instead of names.
-function dialled(value) {
-    return value.slice(value.indexOf('\n') + 1);
+// `400000 t=… k=… s=blue blue=1:10.0.0.1:80,,,; green=…; …` in parts, with addresses instead of names.
+function partsOf(value) {
+    return value.slice(value.indexOf('\n') + 1).split(' ');
 }
 
-// `400000 t=… k=… s=blue blue=1:10.0.0.1:80,,,; green=…; …` in parts: the slot that serves this request.
+// The slot that serves this request.
 function slotOf(r, parts) {
     const stable = parts[3].slice(2);
     const canary = stable === 'blue' ? 'green' : 'blue';
@@ -144,8 +146,8 @@ function count(entries) {
     return parseInt(entries.slice(entries.indexOf('=') + 1));
 }
 
-function instancesOf(value, slot) {
-    const entries = dialled(value).split(' ')[4 + SLOTS.indexOf(slot)];
+function instancesOf(parts, slot) {
+    const entries = parts[4 + SLOTS.indexOf(slot)];
     return entries.slice(entries.indexOf(':') + 1).split(',', count(entries));
 }
 
@@ -179,8 +181,12 @@ function control(r) {
     } else if (r.method === 'DELETE') {
         routes.delete('line');
     }
-    const told = {set_up: r.variables.crossfade_set_up, line: routes.get('line'), flying: ngx.shared.crossfade_flying.items()};
-    r.return(200, JSON.stringify(told));
+    r.return(200, JSON.stringify({
+        set_up: r.variables.crossfade_set_up,
+        worker: process.pid,
+        line: routes.get('line'),
+        flying: ngx.shared.crossfade_flying.items(),
+    }));
 }
 
 function fence(value) {

@@ -53,6 +53,7 @@ http {{
     map $status $crossfade_status {{ "~^0*(?<cf_digits>[1-9][0-9]*)$" $cf_digits; default 0; }}
     log_format crossfade escape=none
         '{{"arm":"$crossfade_ended","status":$crossfade_status,"duration":$request_time,"ms":$crossfade_ms}}';
+    access_log syslog:server=127.0.0.1:{counter},nohostname,tag=crossfade crossfade;
 
     # What a proxy in front on this machine says of the visitor is passed on; from others it is replaced.
     map $remote_addr $crossfade_front {{ 127.0.0.1 1; ::1 1; default 0; }}
@@ -97,7 +98,6 @@ http {{
 
     server {{
         listen {listen} backlog=4096 so_keepalive=on;
-        access_log syslog:server=127.0.0.1:{counter},nohostname,tag=crossfade crossfade;
         location / {{
             js_access crossfade.choose;
             proxy_pass http://$crossfade_to;
@@ -110,8 +110,7 @@ http {{
         }}
     }}
     server {{
-        listen 127.0.0.1:{control};
-        access_log off;
+        listen 127.0.0.1:{control} reuseport;  # each worker has a door of its own, so that all can be spoken to
         set $crossfade_set_up {digest};
         location / {{ js_content crossfade.control; }}
     }}

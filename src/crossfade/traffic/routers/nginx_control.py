@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -11,16 +12,20 @@ from crossfade.core.errors import CrossfadeError, UnreachableError
 from crossfade.traffic.port import SLOTS, Slot
 from crossfade.traffic.routers.nginx_config import TOKEN_HEADER
 
+KNOCKS = 12
+"""Questions for each worker before one that never answered is taken for busy with its last requests."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
     """What nginx has in its memory.
 
     `set_up` names what it was told, `line` is what is in force (empty: nothing), `flying` maps a worker's
-    pid and a slot to the requests that it has under way.
+    pid and a slot to the requests that it has under way; `worker` is the pid of the one that answered.
     """
 
     set_up: str
+    worker: int
     line: str
     flying: Mapping[tuple[int, Slot], int]
 
@@ -43,6 +48,18 @@ class NginxControl:
         """Leave nothing in force."""
         return await self._ask("DELETE")
 
+    async def rouse(self, workers: Collection[int]) -> None:
+        """Speak with each of these workers once.
+
+        A worker's socket to a counter that was away remembers one refusal, and loses one line to it: after this,
+        that was the line about our own question.
+        """
+        silent = set(workers)
+        for _ in range(KNOCKS * len(silent)):
+            if not silent:
+                return
+            silent.discard((await self.state()).worker)
+
     async def _ask(self, method: str, body: str = "") -> State:
         where = f"127.0.0.1:{self._port}"
         if not self._port:
@@ -58,9 +75,14 @@ class NginxControl:
             return await self._ask("GET")
         try:
             told = answer.raise_for_status().json()
-            return State(str(told["set_up"]), str(told.get("line") or ""), dict(map(_flying, told["flying"])))
+            return _state(told)
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise _unreachable(f"who answers is not ours ({answer.status_code})", where) from error
+
+
+def _state(told: Mapping[str, Any]) -> State:
+    flying = dict(map(_flying, told["flying"]))
+    return State(str(told["set_up"]), int(told["worker"]), str(told.get("line") or ""), flying)
 
 
 def _flying(entry: tuple[str, int]) -> tuple[tuple[int, Slot], int]:
