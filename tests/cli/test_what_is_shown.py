@@ -18,7 +18,7 @@ from crossfade.cli.render.objects import plan_object, rollout_object
 from crossfade.cli.render.plain import clean, one_line, span
 from crossfade.cli.render.plan import plan_view
 from crossfade.cli.render.record import history_table, record
-from crossfade.cli.render.status import Standing, grid, tree
+from crossfade.cli.render.status import Standing, evidence_table, grid, tree
 from crossfade.cli.render.why import why_lines
 from crossfade.cli.standing import next_command, revisions, seconds_left
 from crossfade.core.errors import CrossfadeError
@@ -148,6 +148,17 @@ def test_cleaned_text_is_printable(text: str) -> None:
 @given(st.floats(min_value=0, max_value=1e9))
 def test_spans_are_short(seconds: float) -> None:
     assert re.fullmatch(r"(\d+(\.\d)?[dhms])+", span(seconds))
+
+
+def test_the_value_of_a_rule_is_shown_beside_its_bound():
+    told = replace(
+        FINDING, measured=("canary cpu 45% ≤ 90% (mean of 12 in the last 1m)",), unknown=("m > 1: [no] value",)
+    )
+    lines = why_lines(("api", "production"), view(finding=told), None, [], NOW, watched=True)
+    assert any(line.split()[:5] == ["rule", "canary", "cpu", "45%", "≤"] for line in lines)
+    table = words(shown(evidence_table(told, finished=False)))
+    assert "rule canary cpu 45% ≤ 90% (mean of 12 in the last 1m)" in table
+    assert "not judged m > 1: [no] value" in table
 
 
 def test_rules_that_cannot_be_judged_are_told():

@@ -101,3 +101,5 @@ class Finding:
     """What a failing rule asks for; the comparison and the guard always ask for a rollback."""
     unknown: tuple[str, ...] = ()
     """Rules about which too little is known, each with the reason."""
+    measured: tuple[str, ...] = ()
+    """Every other rule as its value beside its bound: `canary cpu 45% ≤ 90% (mean of 12 in the last 1m)`."""

@@ -9,12 +9,18 @@ class StepObject(TypedDict):
     """One step of a plan."""
 
     number: Annotated[int, "1 for the first"]
-    kind: Annotated[str, "start, ready, smoke, shift, watch, await, hold, stop-new, stop-old, start-old"]
+    kind: Annotated[
+        str,
+        "start, ready, smoke, grow, mirror, shift, watch, await, shrink, stabilise, hold, stop-old; back: start-old, grow-old, shrink-new, stop-new",
+    ]
     text: Annotated[str, "the step as people read it"]
     share: Annotated[float, "the new version's share of the traffic once the step is done, in percent"]
     seconds: Annotated[float, "how long it is meant to take"]
     at_least: Annotated[float, "the shortest it may take (adaptive promotion)"]
     at_most: Annotated[float, "the longest it may take before the rollout is held"]
+    instances: Annotated[
+        int | None, "instances of the version that it starts or stops, once it is done; null for other steps"
+    ]
 
 
 class ExposureObject(TypedDict):
@@ -23,6 +29,7 @@ class ExposureObject(TypedDict):
     step: Annotated[int, "number of the shift"]
     share: Annotated[float, "share of the traffic that fails, in percent"]
     seconds: Annotated[float, "the longest it can last before it is turned back"]
+    stays: Annotated[float, "of the share, what only returns once instances of the old version run again, in percent"]
     full_seconds: Annotated[float, "seconds of the whole traffic: times requests per second, failed requests"]
 
 
@@ -60,6 +67,7 @@ class RevisionObject(TypedDict):
     wanted_share: Annotated[float, "the share that it should have, in percent"]
     actual_share: Annotated[float | None, "the share that the router gives it, in percent"]
     in_flight: Annotated[int | None, "requests under way"]
+    wanted_instances: Annotated[int | None, "how many there should be now; null once the rollout is finished"]
     instances: Annotated[list[InstanceObject] | None, "null when the runtime did not answer"]
 
 
@@ -101,6 +109,8 @@ class FindingObject(TypedDict):
     canary_errors: int
     stable_requests: int
     stable_errors: int
+    rules: Annotated[list[str], "the value of each rule beside its bound"]
+    not_judged: Annotated[list[str], "rules of which too little is known, each with the reason"]
 
 
 class RolloutObject(TypedDict):
@@ -117,7 +127,7 @@ class RolloutObject(TypedDict):
     created_at: float
     finished_at: float | None
     step: Annotated[CurrentObject | None, "null at the end"]
-    cause: Annotated[str, "why it turned back: a cause of the judge, command, instances, ready, start, smoke, proof"]
+    cause: Annotated[str, "why it turned back: a cause of the judge, command, instances, ready, start, smoke, proof, budget"]
     reason: Annotated[str, "why it is held, paused or went back"]
     next: Annotated[str, "the commands that this state answers to"]
     failed_requests: Annotated[int, "requests of the new version that failed"]

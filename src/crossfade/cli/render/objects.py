@@ -38,6 +38,7 @@ def plan_object(plan: Plan, judge: Judge) -> PlanObject:
                 "seconds": step.seconds,
                 "at_least": step.at_least,
                 "at_most": step.at_most,
+                "instances": step.count if step.had != step.count else None,
             }
             for number, step in enumerate(plan.steps, 1)
         ],
@@ -48,6 +49,7 @@ def plan_object(plan: Plan, judge: Judge) -> PlanObject:
                 "step": each.step + 1,
                 "share": percent(each.share),
                 "seconds": each.seconds,
+                "stays": percent(each.stays),
                 "full_seconds": each.full_seconds,
             }
             for each in plan.exposures(judge)
@@ -101,6 +103,7 @@ def _revision(revision: Revision) -> RevisionObject:
         "wanted_share": percent(revision.wanted),
         "actual_share": None if revision.actual is None else percent(revision.actual),
         "in_flight": revision.in_flight,
+        "wanted_instances": revision.count,
         "instances": None
         if revision.instances is None
         else [
@@ -136,6 +139,8 @@ def _finding(view: View) -> FindingObject | None:
         "canary_errors": finding.canary_errors,
         "stable_requests": finding.stable_requests,
         "stable_errors": finding.stable_errors,
+        "rules": list(finding.measured),
+        "not_judged": list(finding.unknown),
     }
 
 

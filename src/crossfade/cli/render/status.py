@@ -147,6 +147,8 @@ def _revision_tree(revision: Revision, now: float) -> RenderableType:
     style = {"stable": "green", "canary": "cyan", "previous": "dim", "taken back": "red"}[revision.role]
     label = Text("● ", style=style).append(revision.version, style="bold").append(f"  {revision.role}", style=style)
     label.append(f"  {revision.slot}", style="dim").append("   ").append_text(_weights(revision))
+    if revision.instances is not None and revision.count is not None and revision.count != revision.ready:
+        label.append(f"   {revision.ready} of {plural(revision.count, 'instance')} ready", style="yellow")
     if revision.in_flight:
         label.append(f"   {count(revision.in_flight)} in flight", style="dim")
     node = Tree(label, guide_style="dim")
@@ -193,6 +195,10 @@ def evidence_table(finding: Finding, *, finished: bool) -> RenderableType:
         if each.test in _TESTS or filled(each) > 0:
             table.add_row(_TESTS.get(each.test, f"  of {each.test}"), _bar(each))
     if not finished:
+        for rule in finding.measured:
+            table.add_row("rule", Text(one_line(rule)))
+        for rule in finding.unknown:
+            table.add_row("not judged", Text(one_line(rule), style="yellow"))
         table.add_row("judge", Text(one_line(finding.reason), style=_VERDICT_STYLE[finding.verdict]))
     return table
 

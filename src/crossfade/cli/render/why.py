@@ -60,7 +60,7 @@ def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
     else:
         first = f"{name} is under way, at {share(r.share)}, {step_title(r)}"
         facts += _what_it_waits_for(view, now)
-    facts += _unknown_rules(view)
+    facts += _rules(view)
     if not r.finished and not watched:
         facts.append(("stands still", "no worker is alive: start one with `crossfade worker`, or use `status --watch`"))
     if command := next_command(r):
@@ -69,12 +69,13 @@ def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
     return [first, *(f"  {label.ljust(width)}  {text}" for label, text in facts if text)]
 
 
-def _unknown_rules(view: View) -> list[tuple[str, str]]:
-    """Rules that cannot be judged now, each with what is missing: nobody should believe that they watch."""
+def _rules(view: View) -> list[tuple[str, str]]:
+    """Each rule's value beside its bound; and those that cannot be judged now: nobody should believe that they watch."""
     finding = view.seen.finding if view.seen is not None else None
     if finding is None or view.rollout.finished:
         return []
-    return [("not judged", one_line(each)) for each in finding.unknown]
+    known = [("rule", one_line(each)) for each in finding.measured]
+    return [*known, *(("not judged", one_line(each)) for each in finding.unknown)]
 
 
 def _what_it_waits_for(view: View, now: float) -> list[tuple[str, str]]:
