@@ -32,6 +32,8 @@ class Revision:
     actual: int | None
     in_flight: int | None
     instances: tuple[Instance, ...] | None
+    count: int | None = None
+    """How many instances are wanted now; None where that does not matter any more."""
 
     @property
     def ready(self) -> int:
@@ -65,7 +67,18 @@ def _revision(view: View, slot: Slot, version: str, wanted: int) -> Revision:
         actual=router.routes.weight(slot) if known and router is not None and router.routes is not None else None,
         in_flight=router.in_flight.get(slot, 0) if router is not None and router.reachable else None,
         instances=there,
+        count=_wanted_count(view.rollout, slot),
     )
+
+
+def _wanted_count(rollout: Rollout, slot: Slot) -> int | None:
+    """How many instances a version is meant to have at this moment."""
+    if rollout.finished:
+        return None
+    step = rollout.current
+    if step is not None and step.kind == ("stop-new" if slot == rollout.slot else "stop-old"):
+        return 0
+    return rollout.new_instances if slot == rollout.slot else rollout.old_instances
 
 
 def role(rollout: Rollout, slot: Slot) -> Role:
@@ -84,13 +97,13 @@ def seconds_left(view: View, now: float) -> float | None:
     if step is None or r.status in ("held", "paused"):
         return None
     elapsed = max(0.0, now - r.since)
-    if step.kind == "watch":
+    if step.kind in ("mirror", "watch", "stabilise"):
         finding = view.seen.finding if view.seen is not None else None
         watched = finding.watched if finding is not None else 0.0 if r.terms.judged else elapsed
         return max(0.0, step.seconds - watched)
     if step.kind == "hold":
         return max(0.0, step.seconds - elapsed)
-    if step.kind == "ready":
+    if step.kind in ("ready", "grow"):
         return max(0.0, r.terms.ready_deadline - elapsed)
     return None
 

@@ -13,7 +13,7 @@ from crossfade.config.publishing_checks import publishing
 from crossfade.config.remarks import Remark
 from crossfade.config.routing_checks import routing
 from crossfade.config.rules import METRICS, parse_rule
-from crossfade.config.strategies import Canary
+from crossfade.config.strategies import Canary, Direct, Rolling
 from crossfade.core.durations import format_duration
 
 
@@ -50,6 +50,8 @@ def remarks(project: Project) -> Iterator[Remark]:
     for name, environment in project.environments.items():
         yield from _judge(("environments", name), environment)
         yield from _strategy(("environments", name), environment)
+        yield from _mirror(("environments", name), environment)
+        yield from _rolling(("environments", name), environment, project)
 
 
 def unknown_metrics(tree: Mapping[str, Any]) -> Iterator[Remark]:
@@ -161,6 +163,55 @@ def _slow_metric(at: Path, index: int, rule: Rule, metric: AnyMetric | None) -> 
             f"the window of {format_duration(rule.over)} is too short for `{rule.metric}`, {why}",
             f"write at least `over {format_duration(least)}`",
         )
+
+
+def _mirror(at: Path, environment: Environment) -> Iterator[Remark]:
+    """Copies, which not every router can send, and a time to stabilise in which nothing would be looked at."""
+    strategy, router = environment.strategy, environment.router
+    if isinstance(strategy, Direct):
+        return
+    if strategy.mirror is not None and not type(router).can.mirror:
+        yield Remark(
+            "config.router-cannot",
+            ((*at, "strategy", "mirror"), (*at, "router", "kind")),
+            f"{router.kind} cannot send copies of requests to the new version",
+            "leave `mirror` away, or use a router that can: nginx, envoy, traefik",
+        )
+    elif strategy.mirror is not None and not environment.rules:
+        yield Remark(
+            "config.mirror-unjudged",
+            ((*at, "strategy", "mirror"), (*at, "rules")),
+            "answers to copies are judged by rules alone, and there are none",
+            "add one, such as `rules: [error_rate > 1% over 1m -> rollback]`",
+            fatal=False,
+        )
+    stabilise = strategy.stabilise
+    if stabilise is not None and not strategy.smoke and stabilise.error_budget is None:
+        yield Remark(
+            "config.stabilise-unchecked",
+            ((*at, "strategy", "stabilise"), (*at, "strategy", "smoke")),
+            "there are neither smoke tests nor an error budget: only the judge and the rules look while it stabilises",
+            "add `smoke: [{path: /}]` to the strategy, or `error_budget: 0.1%` to `stabilise`",
+            fatal=False,
+        )
+
+
+def _rolling(at: Path, environment: Environment, project: Project) -> Iterator[Remark]:
+    """Percentages may come to nothing where there are few instances."""
+    strategy = environment.strategy
+    if not isinstance(strategy, Rolling):
+        return
+    for name, component in project.components.items():
+        instances = environment.instances or component.instances
+        if (component.command or component.image) and not any(strategy.bounds(instances)):
+            yield Remark(
+                "config.rolling-stuck",
+                ((*at, "strategy", "max_surge"), (*at, "strategy", "max_unavailable"), (*at, "strategy")),
+                f"of {name}'s {instances} instance{'s' if instances > 1 else ''} none may be missing and none more may run:"
+                " nothing could be replaced",
+                "allow a surge: `max_surge: 1`",
+            )
+            return
 
 
 def _strategy(at: Path, environment: Environment) -> Iterator[Remark]:

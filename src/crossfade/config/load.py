@@ -108,7 +108,8 @@ def resolve(loaded: LoadedProject, component: str, environment: str, state: Path
     project = loaded.project
     workload = _named("component", component, project.components, loaded.path)
     settings = _named("environment", environment, project.environments, loaded.path)
-    if not workload.command:
+    runs = workload.command or (workload.image and settings.runtime.kind != "process")
+    if not runs:
         code = "config.not-deployable"
         raise BadInputError(
             code,

@@ -21,12 +21,12 @@ def publishing(project: Project) -> Iterator[Remark]:
         )
     for name, component in project.components.items():
         at: Path = ("components", name)
-        if not (component.command or component.source or component.build or component.publish):
+        if not (component.command or component.image or component.source or component.build or component.publish):
             yield Remark(
                 "config.idle-component",
                 (at,),
                 f"nothing can be done with {name}: it neither runs nor has a source",
-                "give it the `command` that runs it, or the `source` that is its folder",
+                "give it the `command` or the `image` that runs it, or the `source` that is its folder",
             )
         yield from _names(project, name, component)
         if component.publish and component.source is None:

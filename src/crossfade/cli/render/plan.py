@@ -42,13 +42,15 @@ def _heading(plan: Plan) -> Text:
     text = Text(f"{plan.component} {change} in {plan.environment}", style="bold")
     strategy = "first release" if plan.previous is None else plan.strategy
     count = len(plan.steps)
+    if plan.instances > 1:
+        strategy += f", {plan.instances} instances"
     return text.append(f"   {strategy}, {count} step{'' if count == 1 else 's'}", style="not bold dim")
 
 
 def _limit(step: Step, deployment: Deployment) -> str:
-    if step.kind == "ready":
+    if step.kind in ("ready", "grow"):
         return f"at most {format_duration(deployment.workload.ready.deadline)}"
-    if step.kind in ("stop-old", "stop-new"):
+    if step.kind in ("stop-old", "shrink"):
         return f"at most {format_duration(deployment.workload.drain.timeout + deployment.workload.drain.grace)}"
     return f"at most {format_duration(step.at_most)}" if step.at_most > step.seconds else ""
 
@@ -82,4 +84,7 @@ def _worst_cases(exposures: tuple[Exposure, ...]) -> list[tuple[str, str]]:
 
 def _worst(exposure: Exposure) -> str:
     which = "every request" if exposure.share == FULL else f"every request of {share(exposure.share)}"
-    return f"{which} for at most {span(exposure.seconds)} ({exposure.full_seconds:.3g} s of the whole traffic)"
+    text = f"{which} for at most {span(exposure.seconds)} ({exposure.full_seconds:.3g} s of the whole traffic)"
+    if exposure.stays:
+        text += f"; of it {share(exposure.stays)} only returns as instances of the previous version start again"
+    return text
