@@ -109,6 +109,11 @@ async def test_it_is_asked_as_often_as_it_should_and_less_after_every_fault():
     for second in range(120, 420):
         await source.read(NOW, now=NOW + second)
     assert [at - NOW for at, _ in metric.asked] == [165, 365]
+    metric.asked.clear()
+    metric.answer = Unknown("slow down", passing=True, wait=1000)
+    for second in range(420, 3000, 5):
+        await source.read(NOW, now=NOW + second)
+    assert [at - NOW for at, _ in metric.asked] == [665, 1665, 2665]
 
 
 async def test_a_clock_that_is_set_back_does_not_silence_a_metric():

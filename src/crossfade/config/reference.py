@@ -110,7 +110,7 @@ The unit of a bound follows from its metric:
 |---|---|---|
 {metrics}
 
-A metric of your own is a query below `metrics.named` ([how to](../how-to/judge-by-prometheus.md)). Its bound may be a percentage (held
+A metric of your own stands below `metrics.named` ([how to](../how-to/rules-on-your-own-metrics.md)). Its bound may be a percentage (held
 as a ratio), a duration (seconds), a size (bytes) or a plain number, and its values are shown in the same unit.
 
 ## Warnings

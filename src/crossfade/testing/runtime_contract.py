@@ -11,7 +11,7 @@ from contextlib import aclosing
 import pytest
 
 from crossfade.core.errors import CrossfadeError
-from crossfade.runtimes.port import Instance, LogLine, Release, Runtime
+from crossfade.runtimes.port import Instance, LogLine, Measured, Release, Runtime
 
 DEADLINE = 30.0
 """Seconds after which a test gives up waiting; nothing is measured by it."""
@@ -116,6 +116,22 @@ class RuntimeContract(ABC):
         await runtime.start("blue", self.release("1.0.0"), 3)
         again = await eventually(runtime, all_ready(3))
         assert _identities(again)[:1] == _identities(first)
+
+    async def test_usage_is_told_of_every_running_instance(self, runtime: Runtime) -> None:
+        """A runtime that measures knows each instance by its id and slot, and nothing of those that have ended."""
+        if not isinstance(runtime, Measured):
+            pytest.skip("this runtime does not measure")
+        assert await runtime.usage() == {}
+        await runtime.start("blue", self.release("1.0.0"), 2)
+        await runtime.start("green", self.release("1.1.0"), 1)
+        seen = await eventually(runtime, all_ready(3))
+        usage = await runtime.usage()
+        assert {name: each.slot for name, each in usage.items()} == {each.id: each.slot for each in seen}
+        assert all(each.memory > 0 for each in usage.values())
+        assert all((each.cpu_seconds or 0) >= 0 and (each.cpu or 0) >= 0 for each in usage.values())
+        assert all((each.cpu_seconds is None) != (each.cpu is None) for each in usage.values())
+        await runtime.stop("green")
+        assert {each.slot for each in (await runtime.usage()).values()} == {"blue"}
 
     async def test_the_slots_are_independent(self, runtime: Runtime) -> None:
         """Two versions run side by side; stopping one leaves the other alone."""

@@ -22,7 +22,9 @@ from crossfade.core.errors import CrossfadeError
 _SOON = 0.5
 """Seconds that counts wait for named metrics."""
 _SELDOM = 300.0
-"""Longest pause (seconds) between two tries after faults."""
+"""Longest pause (seconds) between two tries after faults, where the server does not want a longer one."""
+_LONGEST = 3600.0
+"""Longest pause (seconds) that a server may want."""
 _SHOWN = 300
 
 
@@ -100,12 +102,10 @@ class _Watch:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, now: float) -> asyncio.Task[None] | None:
-        """The try that is under way, or a new one where it is time; None where nothing is to be waited for."""
-        if self._due > now + _SELDOM + self._asked.every:
+        """A new try where it is time. One that is under way already has been waited for, and is let be."""
+        if self._due > now + _LONGEST + self._asked.every:
             self._due = now  # the clock was set back
-        if self._task is not None and not self._task.done():
-            return self._task
-        if now < self._due:
+        if now < self._due or (self._task is not None and not self._task.done()):
             return None
         self._due = now + self._asked.every
         self._task = asyncio.create_task(self._ask(now))
@@ -155,7 +155,7 @@ class _Watch:
             self._last = now
             return
         pause = self._asked.every * 2.0 ** min(self._faults, 16)
-        self._due = now + min(_SELDOM, max(pause, *waits))
+        self._due = now + max(min(_SELDOM, pause), min(_LONGEST, max(waits)))
 
     def known(self, arm: Arm, now: float) -> Series | str:
         """What is known of an arm, or why nothing is."""
