@@ -3,12 +3,10 @@
 import asyncio
 
 import pytest
-from haproxy_world import Existing, forget, haproxy, kill
+from haproxy_world import forget, haproxy, kill
 from traffic_world import visitor
 
-from crossfade.core.errors import CrossfadeError
 from crossfade.testing.router_contract import RouterContract
-from crossfade.traffic.port import Routes
 from free_ports import free_port
 
 pytestmark = pytest.mark.real

@@ -26,6 +26,7 @@ import orjson
 
 from crossfade.traffic.port import SLOTS, Counts, Slot
 from crossfade.traffic.tally import BOUNDS_MS, CLASSES, Tally
+from crossfade.traffic.untold import Untold, sums_in
 from crossfade.traffic.whole_files import replace
 
 ADDRESSES = "counter.json"
@@ -33,6 +34,8 @@ LAST_ADDRESSES = "counter.last.json"
 BEAT = 0.5
 BUFFER = 8 * 1024 * 1024
 CLIENT_LEFT = 499
+NO_ANSWER = (-1, 400)
+"""What HAProxy notes as the status of a visitor who left before there was one."""
 SWITCHING = 101
 PROBE_ARM = "probe"
 ARMS = [*SLOTS, PROBE_ARM]  # a list: what is asked about may not be hashable
@@ -110,6 +113,8 @@ def read(datagram: bytes) -> tuple[Slot | None, int, float | None] | None:
         return None
     if arm not in ARMS or type(status) is not int or type(duration) not in NUMBERS:
         return None
+    if status in NO_ANSWER and str(entry.get("end")).startswith("C"):
+        status = CLIENT_LEFT
     first_byte = entry.get("ms")
     ms = first_byte if type(first_byte) in NUMBERS else duration * 1000
     return None if arm == PROBE_ARM else arm, status, None if status in (CLIENT_LEFT, SWITCHING) else ms
@@ -119,7 +124,8 @@ class Counter:
     """The two sockets and the tally between them."""
 
     def __init__(self, folder: Path, labels: str) -> None:
-        self.tally, self.labels = Tally(), labels
+        self.tally, self.labels, self._untold = Tally(), labels, Untold()
+        self._drops_compared = 0
         self._folder = folder
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._server: ThreadingHTTPServer
@@ -160,9 +166,24 @@ class Counter:
         slot, status, ms = entry
         now = time.time()
         if slot is None:
+            if b'"sums"' in datagram:
+                self._compare(datagram, now)
             self.tally.prove(now)
         else:
             self.tally.add(now, slot, status, ms)
+            self._untold.tell(slot)
+
+    def _compare(self, datagram: bytes, now: float) -> None:
+        """Count what the proxy began and says nothing about: nobody was answered."""
+        sums = sums_in(orjson.loads(datagram[datagram.find(b"{") :]).get("sums"))
+        if sums is None:
+            return
+        drops = self.tally.dropped_total
+        lost = self._untold.compare(sums, trust=drops == self._drops_compared)
+        self._drops_compared = drops
+        for slot, count in lost.items():
+            for _ in range(count):
+                self.tally.add(now, slot, 0, None)
 
     def _note_drops(self, port: int, seen: int) -> int:
         drops = _kernel_drops(port)

@@ -123,7 +123,7 @@ class HAProxyRouter:
             await self._assert(setup, accepted, tables)
             if (await self._current(setup)).marker != setup.marker:
                 if self._managed is None:
-                    raise self._unprepared(setup)
+                    raise self._unprepared()
                 await self._managed.reload(setup)
                 await self._assert(setup, accepted, tables)
 
@@ -177,7 +177,7 @@ class HAProxyRouter:
             if not path.exists() or path.read_text() != content:
                 replace(path, content.encode())
 
-    def _unprepared(self, setup: SetUp) -> CrossfadeError:
+    def _unprepared(self) -> CrossfadeError:
         return CrossfadeError(
             "haproxy.not-prepared",
             f"the HAProxy at {self._settings.socket} has not loaded our part as it is now",

@@ -39,6 +39,10 @@ _THRESHOLD, _BASIS, _STABLE, _POINTS = 3, 5, 7, 17
 _COUNT: Mapping[Slot, int] = {"blue": 9, "green": 11}
 """Where things stand among the words of the line, cut at `|` and `=`."""
 
+_SUMS = tuple((f"txn.cf_{slot}_{what}", slot, f"table_conn_{what}") for slot in SLOTS for what in ("cnt", "cur"))
+"""HAProxy does not log a request on which an instance hung up if it was not the first of its connection. So it
+counts those that begin and those under way in a table, and our probe's log entry tells both (see `untold`)."""
+
 Tables = Mapping[Slot, tuple[str, ...]]
 """For each slot the addresses of its instances, as IP:PORT."""
 
@@ -131,6 +135,7 @@ def _defaults(setup: SetUp) -> str:
 def frontend(setup: SetUp) -> str:
     """The address that users reach, and the whole decision."""
     counts = {slot: f"var(txn.cf_line),word({_COUNT[slot]},|=)" for slot in SLOTS}
+    told = f"hdr {SLOT_HEADER} %[var(txn.cf_slot)] lf-string %[var(txn.cf_line)]"
     rules = [
         "set-var(txn.cf_at) date(0,us)",
         "set-var(txn.cf_ms) str(null)",
@@ -141,9 +146,9 @@ def frontend(setup: SetUp) -> str:
         "set-var(txn.cf_slot) str(green) if { rand(10000),sub(txn.cf_points) lt 0 }",
         *_share(setup),
         *_override(setup),
-        f"return status 200 content-type text/plain hdr {SLOT_HEADER} %[var(txn.cf_slot)]"
-        " lf-string %[var(txn.cf_line)] if cf_probe",
-        "set-var(txn.cf_arm) var(txn.cf_slot) if !cf_probe",
+        f"return status 200 content-type text/plain {told} if cf_probe",
+        "set-var(txn.cf_arm) var(txn.cf_slot)",
+        f"track-sc0 var(txn.cf_slot) table {setup.backend('blue')}",
     ]
     nobody = (
         "return status 503 content-type text/plain hdr X-Crossfade no-version hdr Retry-After 1"
@@ -151,8 +156,9 @@ def frontend(setup: SetUp) -> str:
     )
     log = (
         '{"arm":"%[var(txn.cf_arm)]","status":%ST,"duration":%[date(0,us),sub(txn.cf_at)]e-6,'
-        '"ms":%[var(txn.cf_ms)],"end":"%ts"}'
+        '"ms":%[var(txn.cf_ms)],"end":"%ts","sums":"' + " ".join(f"%[var({name})]" for name, _, _ in _SUMS) + '"}'
     )
+    table = setup.backend("blue")
     lines = [
         f"bind {setup.listen}",
         "option idle-close-on-response",
@@ -161,6 +167,7 @@ def frontend(setup: SetUp) -> str:
         f"log-format '{log}'",
         f"acl cf_probe req.fhdr({PROBE_HEADER}) -m str {setup.token}",
         f"http-request set-var(txn.cf_arm) str({PROBE_ARM}) if cf_probe",
+        *(f"http-request set-var({name}) str({slot}),{read}({table}) if cf_probe" for name, slot, read in _SUMS),
         *(f"http-request {rule}" for rule in rules),
         f"http-request del-header {PROBE_HEADER}",
         "http-request set-header X-Forwarded-Proto http if !{ req.hdr(X-Forwarded-Proto) -m found }",
@@ -238,6 +245,8 @@ def _slot(setup: SetUp, slot: Slot, addresses: tuple[str, ...]) -> str:
         for place in range(PLACES)
     ]
     head = f"backend {setup.backend(slot)} from crossfade_{setup.name}"
+    if slot == "blue":
+        head += "\n    stick-table type string len 8 size 16 nopurge store conn_cnt,conn_cur"
     return "\n".join(
         [head, "    balance roundrobin", "    option http-server-close", "    http-reuse never", *servers, ""]
     )

@@ -204,7 +204,7 @@ def _holder(port: int) -> str:
 
 def _run(program: Path, *flags: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(  # noqa: S603 - the program that the user named
+        return subprocess.run(
             [program, *flags], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -178,10 +178,10 @@ class RuntimeApi:
                     return (await reader.read()).decode(errors="replace")
                 finally:
                     writer.close()
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             raise UnreachableError(
                 "haproxy.unreachable",
-                f"HAProxy's runtime API does not answer: {error.strerror if isinstance(error, OSError) else 'timeout'}",
+                f"HAProxy's runtime API does not answer: {error.strerror or 'it took too long'}",
                 where=self.address,
                 next="the next step of a rollout starts a managed HAProxy again; start an existing one yourself",
             ) from error
