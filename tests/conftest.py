@@ -34,7 +34,7 @@ settings.register_profile("ci", settings.get_profile("house"), derandomize=True,
 
 
 def pytest_configure() -> None:
-    contracts = ("runtime_contract", "router_contract", "registry_contract")
+    contracts = ("runtime_contract", "router_contract", "router_traffic_contract", "visitors", "registry_contract")
     pytest.register_assert_rewrite(*(f"crossfade.testing.{name}" for name in contracts))
     settings.load_profile("ci" if _in_ci() else "house")
     # Programs of the environment and of .tools are found by name, activated or not.

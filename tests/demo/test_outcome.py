@@ -10,13 +10,13 @@ import pytest
 from crossfade.config.strategies import Canary
 from crossfade.core.errors import ExitCode
 from crossfade.demo.account import arms, bad_span, quantile, started_after
-from crossfade.demo.load import Sample
 from crossfade.demo.outcome import Outcome, Release, describe, document
 from crossfade.demo.scene import Pace, set_up
 from crossfade.engine.views import View
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Terms, begin
 from crossfade.store import AuditRow
+from crossfade.testing.load import Sample
 
 PACE = Pace()
 

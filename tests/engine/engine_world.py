@@ -20,12 +20,12 @@ from engine_process import work
 from crossfade.config.model import Component, Deployment, Drain, Environment, Health, Judge, Ready, VersionProof
 from crossfade.config.routers import CaddyRouter
 from crossfade.config.strategies import Canary, Smoke, Stage
-from crossfade.demo.load import Load, Plan, causes
 from crossfade.engine.control import Control
 from crossfade.engine.site import RealSites, Site
 from crossfade.engine.views import View
 from crossfade.runtimes.shim.folder import MARKER
 from crossfade.store import Store
+from crossfade.testing.load import Load, Plan, causes
 from crossfade.traffic.port import SLOTS
 from crossfade.traffic.routers.route_file import RouteFile
 from free_ports import free_port

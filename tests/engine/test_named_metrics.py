@@ -14,8 +14,6 @@ from crossfade.config.load import load, resolve
 from crossfade.config.model import Environment, Rule
 from crossfade.config.strategies import Canary
 from crossfade.core.clock import VirtualClock
-from crossfade.demo.load import Load
-from crossfade.demo.load import Plan as Visits
 from crossfade.engine.control import Control
 from crossfade.engine.observe import Observer
 from crossfade.engine.site import RealSites, Site
@@ -24,6 +22,8 @@ from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Terms, begin
 from crossfade.testing.fake_router import FakeProxy, FakeRouter
 from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
+from crossfade.testing.load import Load
+from crossfade.testing.load import Plan as Visits
 from crossfade.traffic.port import SLOTS
 from free_ports import free_port
 from store_samples import deployment

@@ -11,6 +11,7 @@ import pytest
 from traffic_world import caddy, visitor
 
 from crossfade.testing.router_contract import RouterContract
+from crossfade.testing.router_traffic_contract import RouterTrafficContract
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.caddy_process import find_binary
 from free_ports import free_port
@@ -18,9 +19,12 @@ from free_ports import free_port
 pytestmark = pytest.mark.real
 
 
-class TestManagedCaddy(RouterContract):
+class TestManagedCaddy(RouterTrafficContract):
     def again(self, router):
         return caddy(router._folder, router._settings.listen)
+
+    def otherwise(self, router, **settings):
+        return caddy(router._folder, router._settings.listen, **settings)
 
     async def visit(self, router, requests):
         async with visitor(router.address) as client:

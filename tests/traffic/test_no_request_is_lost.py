@@ -9,7 +9,7 @@ import pytest
 from traffic_world import Visitors, open_shop
 
 from crossfade.core.durations import FULL
-from crossfade.demo.load import EVERYTHING, Load, Plan, causes
+from crossfade.testing.load import EVERYTHING, Load, Plan, causes
 from crossfade.testing.router_contract import counted
 from crossfade.traffic.port import SLOTS, Routes, other
 

@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 from traffic_world import shops, visitor
 
 from crossfade.core.durations import FULL
-from crossfade.demo.load import Load, Plan
+from crossfade.testing.load import Load, Plan
 from crossfade.traffic.buckets import bucket, threshold
 from crossfade.traffic.port import SLOTS, Routes, other
 

@@ -12,9 +12,9 @@ from crossfade.cli.render.plain import count, plural, span
 from crossfade.core.durations import FULL, format_share
 from crossfade.core.errors import ExitCode
 from crossfade.demo.account import bad_span, started_after
-from crossfade.demo.load import Sample, causes
 from crossfade.engine.views import View
 from crossfade.store import AuditRow
+from crossfade.testing.load import Sample, causes
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
