@@ -44,7 +44,7 @@ async def asked(url, *, environ=None, ca=None, root="/", **more):
     [
         ({"data": {"value": 17}}, "data.value", 17.0),
         ({"items": [{"count": 1}, {"count": 2.5}]}, "items.1.count", 2.5),
-        (41, "", 41.0),
+        (41, None, 41.0),
         ({"value": 0}, "value", 0.0),
     ],
 )

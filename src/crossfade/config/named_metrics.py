@@ -179,7 +179,9 @@ class CloudWatchMetric(Section):
     every: Duration = Field(default=30.0, gt=0, description="How often it is asked for; CloudWatch charges for it.")
     timeout: Duration = Field(default=10.0, gt=0, description="How long an answer may take.")
     stale_after: Duration | None = Field(
-        default=None, gt=0, description="Age from which a value counts no more; 3 periods, and at least 5m, when absent."
+        default=None,
+        gt=0,
+        description="Age from which a value counts no more; 3 periods, and at least 5m, when absent.",
     )
 
     @model_validator(mode="after")
@@ -200,8 +202,9 @@ class HttpMetric(Access):
     url: Annotated[NamedQuery, Field(pattern=r"^https?://"), AfterValidator(_without_password)] = Field(
         description="The address that is asked by GET."
     )
-    field: str = Field(
-        default="",
+    field: str | None = Field(
+        default=None,
+        min_length=1,
         description="Where the number stands, such as data.value or items.0.count; the whole body when absent.",
     )
     every: Duration = Field(default=5.0, gt=0, description="How often it is asked for.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import psutil
 
 from crossfade.runtimes.port import Usage
-from crossfade.runtimes.shim.folder import LINUX, Folder, born, holder, read_json
+from crossfade.runtimes.shim.folder import LINUX, Folder, born, holder, parents, read_json
 from crossfade.traffic.port import Slot
 
 
@@ -41,10 +41,16 @@ def _command(folder: Folder) -> int | None:
 
 def _children() -> Mapping[int, list[int]]:
     below: dict[int, list[int]] = {}
-    for pid in psutil.pids():
-        with contextlib.suppress(psutil.Error, OSError):
-            below.setdefault(psutil.Process(pid).ppid(), []).append(pid)
+    for pid, parent in parents() if LINUX else _parents():
+        below.setdefault(parent, []).append(pid)
     return below
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Every process and its parent, where there is no `/proc`: several times slower."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            yield process.pid, process.ppid()
 
 
 def _tree(root: int, below: Mapping[int, list[int]]) -> list[int]:

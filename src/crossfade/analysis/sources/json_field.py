@@ -50,7 +50,7 @@ class JsonField:
             return refusal(who, answer.status, answer.headers, "")
         if answer.json is None:
             return Unknown(f"{who} answered no JSON")
-        found = field(answer.json, self._settings.field)
+        found = field(answer.json, self._settings.field or "")
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
             where = f"`{self._settings.field}`" if self._settings.field else "the body"
             return Unknown(f"{where} of {who} is {_called(found)}, not a number")

@@ -248,7 +248,7 @@ def boot() -> str:
 def descendants(root: int) -> list[int]:
     """All living processes below `root`, from `/proc` (Linux); zombies count, as they are still to be reaped."""
     children: dict[int, list[int]] = {}
-    for pid, parent in _parents():
+    for pid, parent in parents():
         children.setdefault(parent, []).append(pid)
     found: list[int] = []
     open_ends = [root]
@@ -259,7 +259,8 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def _parents() -> Iterator[tuple[int, int]]:
+def parents() -> Iterator[tuple[int, int]]:
+    """Every process and its parent, from `/proc` (Linux)."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
