@@ -27,6 +27,23 @@ from crossfade.runtimes.port import Release
 APP = Path(__file__).with_name("docker_app.py")
 BASE = "crossfade-test-base:latest"
 _UP_WITHIN = 90.0
+_NATIVE = (
+    *("_bisect", "_datetime", "_heapq", "_json", "_posixsubprocess", "_random", "_sha512", "_socket", "_struct"),
+    *(
+        "_blake2",
+        "_md5",
+        "_sha1",
+        "_sha256",
+        "_sha3",
+        "_typing",
+        "array",
+        "binascii",
+        "math",
+        "select",
+        "unicodedata",
+        "zlib",
+    ),
+)
 _PACKAGES = ("collections", "email", "encodings", "html", "http", "importlib", "json", "re", "urllib")
 
 
@@ -125,7 +142,7 @@ def _root_folder() -> bytes:
     data = io.BytesIO()
     python = os.path.realpath(sys.executable)
     library = Path(sysconfig.get_path("stdlib"))
-    native = [*library.glob("lib-dynload/*.so")]
+    native = [each for name in _NATIVE for each in library.glob(f"lib-dynload/{name}.*.so")]
     with tarfile.open(fileobj=data, mode="w") as tar:
         for each in {python, *_libraries(python, *native)}:
             tar.add(os.path.realpath(each), each)
