@@ -229,7 +229,7 @@ def _expectations(routes: Routes, header: str) -> list[tuple[dict[str, str], Slo
 
 def _whole(routes: Routes) -> Routes:
     upstreams = {slot: tuple(routes.upstreams.get(slot, ())) for slot in SLOTS}
-    return Routes(upstreams, routes.green, routes.stable, routes.salt)
+    return replaced(routes, upstreams=upstreams)
 
 
 def _told(accepted: Accepted) -> str:

@@ -35,6 +35,40 @@ function choose(r) {
     }
     const turn = instances.length === 1 ? 0 : ngx.shared.crossfade_turns.incr(slot, 1, 0) % instances.length;
     r.variables.crossfade_to = standing(instances, turn);
+    if (parts.length > 9 && slot === parts[3].slice(2) && isCopied(r, parts[9])) {
+        r.internalRedirect('@copied');
+    }
+}
+
+// Whether the canary gets a copy of this request: a share of them by chance, and never a websocket.
+function isCopied(r, mirror) {
+    return parseInt(r.variables.request_id.slice(8, 16), 16) < Number(mirror.slice(7)) * 4294967296 / 10000
+        && r.headersIn.Upgrade === undefined;
+}
+
+// Called for a copy, at our own door: passes it on to the canary under the path that the visitor asked for.
+function copy(r) {
+    const value = ngx.shared.crossfade_routes.get('line');
+    const parts = value === undefined ? NOTHING : partsOf(value);
+    const canary = parts[3] === 's=blue' ? 'green' : 'blue';
+    const instances = instancesOf(parts, canary);
+    if (instances.length === 0) {
+        r.return(204);
+        return;
+    }
+    r.variables.crossfade_arm = canary;
+    ngx.shared.crossfade_flying.incr(process.pid + canary, 1, 0);
+    r.variables.crossfade_path = r.variables.request_uri.slice(SET_UP.copies.length);
+    r.variables.crossfade_to = standing(instances, ngx.shared.crossfade_turns.incr(canary, 1, 0) % instances.length);
+}
+
+// The answer to a copy is read to its end and goes nowhere, so that no instance finds its visitor gone.
+function unsized(r) {
+    delete r.headersOut['Content-Length'];
+}
+
+function swallowed(r, data, flags) {
+    r.sendBuffer('', flags);
 }
 
 // Called when nginx has no answer from the instance: where no connection was made, nothing was sent, so the
@@ -194,4 +228,4 @@ function fence(value) {
     return found ? Number(found[1]) : -1;
 }
 
-export default {choose, again, ended, control};
+export default {choose, again, copy, unsized, swallowed, ended, control};

@@ -21,6 +21,7 @@ from crossfade.traffic.counter import PROBE_ARM
 PROBE_HEADER = "X-Crossfade-Probe"
 SLOT_HEADER = "X-Crossfade-Slot"
 TOKEN_HEADER = "X-Crossfade-Token"  # noqa: S105 - the header's name
+COPY_HEADER = "X-Crossfade-Copy"
 COOKIE_AGE = 90 * 24 * 3600
 PROGRAM = "crossfade.js"
 
@@ -46,6 +47,7 @@ http {{
     js_var $crossfade_to;
     js_var $crossfade_tries;
     js_var $crossfade_cookie;
+    js_var $crossfade_path;
     js_set $crossfade_ended crossfade.ended;
 
     # Numbers as JSON: seconds become milliseconds by their exponent, of several tries the last one counts.
@@ -94,6 +96,7 @@ http {{
     proxy_set_header X-Forwarded-For $crossfade_for;
     proxy_set_header X-Forwarded-Proto $crossfade_proto;
     proxy_set_header X-Forwarded-Host $crossfade_by_host;
+    proxy_set_header {copy_header} "";
     add_header Set-Cookie $crossfade_cookie always;
 
     server {{
@@ -108,11 +111,36 @@ http {{
             proxy_pass http://$crossfade_to;
             error_page 502 504 = @again;
         }}
+        location @copied {{
+            mirror {copies};
+            proxy_pass http://$crossfade_to;
+            error_page 502 504 = @again;
+        }}
+        # The visitor's connection is free again once a copy has been sent: nobody waits for its answer.
+        location = {copies} {{
+            internal;
+            proxy_pass http://127.0.0.1:{control}{copies}$request_uri;
+            proxy_read_timeout 1ms;
+        }}
     }}
     server {{
         listen 127.0.0.1:{control} reuseport;  # each worker has a door of its own, so that all can be spoken to
         set $crossfade_set_up {digest};
         location / {{ js_content crossfade.control; }}
+        location {copies}/ {{
+            js_access crossfade.copy;
+            js_header_filter crossfade.unsized;
+            js_body_filter crossfade.swallowed;
+            proxy_pass http://$crossfade_to$crossfade_path;
+            proxy_ignore_client_abort on;
+            proxy_read_timeout 60s;
+            proxy_set_header Host $crossfade_host;
+            proxy_set_header Connection close;
+            proxy_set_header X-Forwarded-For $http_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;
+            proxy_set_header X-Forwarded-Host $http_x_forwarded_host;
+            proxy_set_header {copy_header} true;
+        }}
     }}
 }}
 """
@@ -171,6 +199,7 @@ def program(setup: SetUp) -> str:
         "override_header": setup.override_header,
         "sticky": setup.sticky,
         "cookie_age": COOKIE_AGE,
+        "copies": _copies(setup),
     }
     text = files(__package__).joinpath("nginx_choice.js").read_text(encoding="utf-8")
     return f"const SET_UP = {orjson.dumps(known).decode()};\n{text}"
@@ -186,6 +215,11 @@ def listened(listen: str) -> str:
     return {"": f"*:{port}", "[::]": f"[::]:{port} ipv6only=off"}.get(host, listen)
 
 
+def _copies(setup: SetUp) -> str:
+    """The path of copies inside nginx, which no visitor can foresee."""
+    return f"/copies-{setup.token}"
+
+
 def _main(setup: SetUp, place: Place, name: str) -> str:
     return _MAIN.format(
         load="".join(f'load_module "{path}";\n' for path in place.load),
@@ -196,5 +230,7 @@ def _main(setup: SetUp, place: Place, name: str) -> str:
         listen=listened(setup.listen),
         counter=setup.counter,
         control=place.control,
+        copies=_copies(setup),
+        copy_header=COPY_HEADER,
         digest=name,
     )
