@@ -6,6 +6,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from virtual_world import VirtualWorld
@@ -17,7 +18,7 @@ from crossfade.engine.site import Site
 from crossfade.rollouts.rollout import Action, Outcome
 from crossfade.runtimes.port import Instance
 from crossfade.testing.fake_router import FakeRouter
-from crossfade.traffic.port import Routes
+from crossfade.traffic.port import Routes, Slot
 
 HEADER, FIELD = VersionProof(path="/", header="X-App-Version"), VersionProof(path="/", field="app.version")
 ROUTES = Routes({"blue": ("127.0.0.1:1",), "green": ("127.0.0.1:2",)}, 500, "blue")
@@ -25,8 +26,11 @@ ROUTES = Routes({"blue": ("127.0.0.1:1",), "green": ("127.0.0.1:2",)}, 500, "blu
 
 class Server(http.server.BaseHTTPRequestHandler):
     status, version, body = 200, "1.1.0", b'{"app": {"version": "1.1.0"}}'
+    sides: ClassVar[list[str | None]] = []
+    """What the override header of each request said."""
 
     def do_GET(self) -> None:
+        self.sides.append(self.headers["X-Canary"])
         self.send_response(self.status)
         self.send_header("X-App-Version", self.version) if self.version else None
         self.send_header("Content-Length", str(len(self.body)))
@@ -117,6 +121,24 @@ async def test_smoke_tests(world: VirtualWorld, address: str, smoke: Smoke, erro
     outcome = await carry_out(action, site, world.deployment(), {}.get)
     assert outcome.ok == (error == "")
     assert error in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("slot", "green", "stable", "side"),
+    [("green", 10_000, "blue", "always"), ("green", 10_000, "green", "never"), ("blue", 500, "blue", "never")],
+)
+async def test_smoke_tests_through_the_router_ask_for_the_slot_by_the_override_header(
+    *, world: VirtualWorld, address: str, slot: Slot, green: int, stable: Slot, side: str
+) -> None:
+    world.settings["strategy"] = Canary(smoke=(Smoke(path="/"), Smoke(path="/", status=204)))
+    site = Site(world.site(world.deployment()).runtime, FakeRouter(world.proxy), address)
+    routes = Routes(ROUTES.upstreams, green, stable)
+    Server.sides.clear()
+    outcome = await carry_out(
+        Action("ro:1:0:smoke", "smoke", slot, version="1.1.0", routes=routes), site, world.deployment(), {}.get
+    )
+    assert Server.sides == [side, side]
+    assert "answered 200, wanted 204" in outcome.error
 
 
 async def test_a_version_without_a_known_workload_cannot_start(world: VirtualWorld) -> None:

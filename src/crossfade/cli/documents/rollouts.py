@@ -127,7 +127,9 @@ class RolloutObject(TypedDict):
     created_at: float
     finished_at: float | None
     step: Annotated[CurrentObject | None, "null at the end"]
-    cause: Annotated[str, "why it turned back: a cause of the judge, command, instances, ready, start, smoke, proof, budget"]
+    cause: Annotated[
+        str, "why it turned back: a cause of the judge, command, instances, ready, start, smoke, proof, budget"
+    ]
     reason: Annotated[str, "why it is held, paused or went back"]
     next: Annotated[str, "the commands that this state answers to"]
     failed_requests: Annotated[int, "requests of the new version that failed"]

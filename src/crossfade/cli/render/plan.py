@@ -25,7 +25,7 @@ def plan_view(plan: Plan, deployment: Deployment) -> RenderableType:
     steps.add_column()
     steps.add_column(style="dim")
     for number, step in enumerate(plan.steps, 1):
-        steps.add_row(str(number), step.describe(), _limit(step, deployment))
+        steps.add_row(str(number), step.describe(), _limit(step, deployment, plan.instances))
     facts = Table.grid(padding=(0, 3, 0, 0))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
@@ -47,7 +47,9 @@ def _heading(plan: Plan) -> Text:
     return text.append(f"   {strategy}, {count} step{'' if count == 1 else 's'}", style="not bold dim")
 
 
-def _limit(step: Step, deployment: Deployment) -> str:
+def _limit(step: Step, deployment: Deployment, instances: int) -> str:
+    if step.kind == "start" and instances > 1:
+        return f"{step.count} of {instances} instances" if step.count < instances else f"{instances} instances"
     if step.kind in ("ready", "grow"):
         return f"at most {format_duration(deployment.workload.ready.deadline)}"
     if step.kind in ("stop-old", "shrink"):
@@ -86,5 +88,5 @@ def _worst(exposure: Exposure) -> str:
     which = "every request" if exposure.share == FULL else f"every request of {share(exposure.share)}"
     text = f"{which} for at most {span(exposure.seconds)} ({exposure.full_seconds:.3g} s of the whole traffic)"
     if exposure.stays:
-        text += f"; of it {share(exposure.stays)} only returns as instances of the previous version start again"
+        text += f"; but {share(exposure.stays)} of the traffic returns only as instances of the previous version start again"
     return text

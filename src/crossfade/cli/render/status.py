@@ -147,10 +147,10 @@ def _revision_tree(revision: Revision, now: float) -> RenderableType:
     style = {"stable": "green", "canary": "cyan", "previous": "dim", "taken back": "red"}[revision.role]
     label = Text("● ", style=style).append(revision.version, style="bold").append(f"  {revision.role}", style=style)
     label.append(f"  {revision.slot}", style="dim").append("   ").append_text(_weights(revision))
-    if revision.instances is not None and revision.count is not None and revision.count != revision.ready:
-        label.append(f"   {revision.ready} of {plural(revision.count, 'instance')} ready", style="yellow")
     if revision.in_flight:
         label.append(f"   {count(revision.in_flight)} in flight", style="dim")
+    if revision.instances is not None and revision.count is not None and revision.count != revision.ready:
+        label.append(f"   {revision.ready} of {plural(revision.count, 'instance')} ready", style="yellow")
     node = Tree(label, guide_style="dim")
     if revision.instances is None:
         node.add(Text("the runtime has not answered yet", style="yellow"))
