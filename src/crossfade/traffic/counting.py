@@ -26,12 +26,16 @@ BLIND = Counts((), BOUNDS_MS, None)
 
 @dataclass(frozen=True, slots=True)
 class CounterProcess:
-    """The counter in `folder`; `probe` is the proxy's address, `header` NAME:VALUE marks its own requests."""
+    """The counter in `folder`; `probe` is the proxy's address, `header` NAME:VALUE marks its own requests.
+
+    `module` is what it runs: another one where the proxy sends nothing and has to be asked.
+    """
 
     folder: Path
     probe: str
     header: str
     labels: str
+    module: str = "crossfade.traffic.counter"
 
     @property
     def child(self) -> Child:
@@ -50,7 +54,7 @@ class CounterProcess:
             argv = [
                 sys.executable,
                 "-m",
-                "crossfade.traffic.counter",
+                self.module,
                 *(f"{name}={value}" for name, value in flags.items()),
             ]
             environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}

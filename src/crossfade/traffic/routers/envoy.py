@@ -1,0 +1,308 @@
+"""The Envoy router: traffic moves by the replacement of one file that Envoy watches, never by a reload.
+
+`apply` swaps the line on disk (atomic, fenced), then tells it to Envoy: first the addresses of slots that are
+going to serve, then the routes, which hold the whole line, then the addresses of slots that have ended. Each
+step waits until Envoy has taken it. `observe` tells what Envoy has, `confirm` asks all its workers through the
+listener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from crossfade.config.model import Deployment
+from crossfade.config.routers import Capabilities
+from crossfade.config.routers import EnvoyRouter as Settings
+from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from crossfade.traffic.address import dialled, settings_of
+from crossfade.traffic.counting import CounterProcess
+from crossfade.traffic.port import SLOTS, Counts, RouterView, Routes, Slot, other
+from crossfade.traffic.routers.envoy_admin import State
+from crossfade.traffic.routers.envoy_config import (
+    PROBE_HEADER,
+    SLOT_HEADER,
+    WORKER_HEADER,
+    SetUp,
+    clusters,
+    endpoints,
+    listener,
+    version,
+)
+from crossfade.traffic.routers.envoy_config import routes as told
+from crossfade.traffic.routers.envoy_process import ManagedEnvoy
+from crossfade.traffic.routers.route_file import Accepted, RouteFile, parse, routes_checked
+from crossfade.traffic.whole_files import replace
+
+COUNTER = "crossfade.traffic.routers.envoy_counter"
+PATIENCE = 15.0
+"""Seconds in which Envoy takes what it was told; it is a matter of milliseconds."""
+KNOCKS = 8
+"""Questions for each worker before those that never answered are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the data plane said: the slot that a request would reach, the line that decided it, and who said so."""
+
+    slot: str
+    worker: str
+    accepted: Accepted | None
+
+
+class EnvoyRouter:
+    """One target's traffic through an Envoy of its own.
+
+    `folder` is the target's own (`{state}/routes/{environment}/{component}`); `settings` are the
+    router section of its environment.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, *, environment: str, component: str) -> None:
+        self._folder, self._settings = folder.absolute(), settings
+        self._labels = f'environment="{environment}",component="{component}"'
+        self._file = RouteFile(self._folder)
+        self._envoy = ManagedEnvoy(self._folder / "envoy", settings.listen, settings.binary)
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Self:
+        """The router of one component in one environment."""
+        folder = Path(deployment.state) / "routes" / deployment.environment / deployment.component
+        names = {"environment": deployment.environment, "component": deployment.component}
+        return cls(folder, settings_of(deployment, Settings), **names)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All kinds of stickiness; steps of 0.01 %; copies of requests."""
+        return Settings.can
+
+    @property
+    def address(self) -> str:
+        """Where users reach the target, as HOST:PORT that this machine can dial."""
+        return dialled(self._settings.listen)
+
+    async def observe(self) -> RouterView:
+        """What is in force now: what Envoy has taken, not what it was once told."""
+        known = await asyncio.to_thread(self._file.read)
+        fence = known.fence if known else 0
+        try:
+            state, flying = await self._envoy.admin.state(), await self._envoy.admin.in_flight()
+        except UnreachableError as error:
+            return RouterView(reachable=False, fence=fence, detail=error.what)
+        accepted = parse(state.line)
+        if accepted is None or not state.listener:
+            detail = state.refused or "Envoy has nothing for this target"
+            return RouterView(reachable=True, fence=fence, in_flight=flying, detail=detail)
+        upstreams = {slot: state.addresses[slot] or () for slot in SLOTS}
+        routes = replaced(accepted.routes, upstreams=upstreams)
+        return RouterView(reachable=True, routes=routes, fence=max(fence, accepted.fence), in_flight=flying)
+
+    async def apply(self, routes: Routes, *, fence: int) -> None:
+        """Put `routes` in force: the line on disk first, then the same in Envoy."""
+        wanted = Accepted(routes_checked(routes), fence)
+        await asyncio.to_thread(_pairs, wanted)  # what could not be told is refused before anything changes
+        await asyncio.to_thread(self._file.swap, wanted)
+        await self.ensure()
+
+    async def ensure(self) -> None:
+        """A counter that counts and an Envoy that serves this target, whatever happened to them."""
+        await self._counter.start()
+        async with self._turn():
+            accepted = await asyncio.to_thread(self._file.read)  # the newest, whoever put it there
+            if accepted is None:
+                return
+            files = await asyncio.to_thread(self._files, accepted)
+            await self._envoy.ensure(files)
+            await self._tell(files, accepted)
+
+    async def confirm(self, routes: Routes) -> bool:
+        """Whether every worker answers real requests through the listener as `routes` mean."""
+        try:
+            workers = await self._envoy.admin.workers()
+        except UnreachableError:
+            workers = 1  # the listener will tell
+        expected, seen = _expectations(routes, self._settings.override_header), set[str]()
+        for turn in range(max(KNOCKS * workers, len(expected))):
+            headers, slot = expected[turn % len(expected)]
+            probe = await self._probe(headers)
+            if probe is None or probe.accepted is None or probe.accepted.routes != _whole(routes):
+                return False
+            if slot not in (None, probe.slot):
+                return False
+            seen.add(probe.worker)
+            if turn + 1 >= len(expected) and len(seen) >= workers:
+                break
+        return True
+
+    async def counts(self, since: float) -> Counts:
+        """Closed one-second buckets from `since` on; a counter that died is started again."""
+        if not self._counter.child.running() and self._file.path.exists():
+            with contextlib.suppress(CrossfadeError):
+                await self._counter.start()
+        return await self._counter.counts(since)
+
+    async def metrics(self) -> str | None:
+        """The counter's totals in Prometheus' text format; None when it does not answer."""
+        return await self._counter.metrics()
+
+    async def close(self) -> None:
+        """End what was started for this target: Envoy and the counter. Users lose the address."""
+        await self._envoy.stop()
+        await self._counter.stop()
+
+    async def _tell(self, files: dict[str, bytes], accepted: Accepted) -> None:
+        """Bring Envoy from what it has to what `files` say, in the order in which nobody is lost."""
+        state, names = await self._envoy.admin.state(), {name: version(content) for name, content in files.items()}
+        wanted = {slot: accepted.routes.upstreams.get(slot, ()) for slot in SLOTS}
+        if state.clusters != names["clusters"]:
+            await self._told("clusters", files, lambda now: now.clusters == names["clusters"])
+        for slot in SLOTS:
+            if state.addresses[slot] is None or (wanted[slot] and state.addresses[slot] != wanted[slot]):
+                await self._told(slot, files, _serves(slot, wanted[slot]))
+        if state.routes != names["routes"]:
+            await self._told("routes", files, lambda now: now.routes == names["routes"])
+        for slot in SLOTS:
+            if not wanted[slot] and state.addresses[slot]:
+                await self._told(slot, files, _serves(slot, wanted[slot]))
+        if state.listener != names["listener"]:
+            await self._told("listener", files, lambda now: now.listener == names["listener"])
+
+    async def _told(self, name: str, files: dict[str, bytes], true: Callable[[State], bool]) -> None:
+        """Replace one file, and wait until Envoy has taken it."""
+        await asyncio.to_thread(self._envoy.write, name, files[name])
+        for _ in range(int(PATIENCE / 0.005)):
+            state = await self._envoy.admin.state()
+            if true(state):
+                return
+            if state.refused:
+                break
+            await asyncio.sleep(0.002)
+        raise CrossfadeError(
+            "envoy.refused",
+            f"Envoy does not take its {name}: {state.refused or self._envoy.last_words('reject')}",
+            where=str(self._envoy.folder / f"{name}.json"),
+            next="repair what it names; the next attempt writes it anew",
+            retry=True,
+        )
+
+    async def _probe(self, headers: dict[str, str]) -> Probe | None:
+        """Ask the data plane on a connection of its own; None where whoever listens there does not know us."""
+        transport = httpx.AsyncHTTPTransport(verify=False)  # plain HTTP
+        own = {PROBE_HEADER: self._token(), "Connection": "close", **headers}
+        try:
+            async with httpx.AsyncClient(transport=transport, timeout=5, trust_env=False) as client:
+                answer = await client.get(f"http://{self.address}/", headers=own)
+        except httpx.HTTPError as error:
+            raise UnreachableError(
+                "envoy.no-answer",
+                f"nobody answers on {self.address}: {str(error) or type(error).__name__}",
+                where=f"router.listen {self._settings.listen}",
+                next="the next step of a rollout starts Envoy again",
+            ) from error
+        slot, worker = (answer.headers.get(name) for name in (SLOT_HEADER, WORKER_HEADER))
+        return Probe(slot, worker, parse(answer.text)) if slot and worker else None
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Alone among all who would tell Envoy something, in whatever process."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "envoy.turn").open("a") as file:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                await asyncio.sleep(0.005)
+            yield
+
+    def _files(self, accepted: Accepted) -> dict[str, bytes]:
+        """What Envoy shall watch, by name."""
+        setup, folder, pairs = self._setup(), str(self._envoy.folder), _pairs(accepted)
+        return {
+            "listener": listener(setup, folder),
+            "clusters": clusters(folder),
+            "routes": told(setup, accepted),
+            **{slot: endpoints(slot, pairs[slot]) for slot in SLOTS},
+        }
+
+    @property
+    def _counter(self) -> CounterProcess:
+        return CounterProcess(self._folder / "counter", str(self._envoy.socket), "", self._labels, COUNTER)
+
+    def _setup(self) -> SetUp:
+        sticky, listen = self._settings.sticky, self._settings.listen
+        host = listen.rpartition(":")[0]
+        return SetUp(
+            listen=_resolved(listen, f"router.listen {listen}") if host else listen,
+            token=self._token(),
+            override_header=self._settings.override_header,
+            sticky=None if sticky is None else sticky.key,
+        )
+
+    def _token(self) -> str:
+        """What marks our own requests: drawn once, known to this folder and to Envoy."""
+        path = self._folder / "token"
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_text()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        fresh = self._folder / f".token-{secrets.token_hex(4)}"
+        replace(fresh, secrets.token_hex(16).encode())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)  # of two that draw at once, one wins
+        fresh.unlink()
+        return path.read_text()
+
+
+def _expectations(routes: Routes, header: str) -> list[tuple[dict[str, str], Slot | None]]:
+    """Requests to ask with, and the slot that must answer (None: either)."""
+    canary, full = other(routes.stable), next((slot for slot in SLOTS if routes.weight(slot) == 0), None)
+    asked: list[tuple[dict[str, str], Slot | None]] = [({}, other(full) if full else None)]
+    asked.append(({header: "never"}, routes.stable))
+    asked.append(({header: "always"}, canary if routes.upstreams.get(canary) else routes.stable))
+    return asked
+
+
+def _whole(routes: Routes) -> Routes:
+    return replaced(routes, upstreams={slot: tuple(routes.upstreams.get(slot, ())) for slot in SLOTS})
+
+
+def _serves(slot: Slot, addresses: tuple[str, ...]) -> Callable[[State], bool]:
+    return lambda state: state.addresses[slot] == addresses
+
+
+def _pairs(accepted: Accepted) -> dict[Slot, list[tuple[str, str]]]:
+    """For each slot its addresses, as they are called and as they are dialled."""
+    return {slot: [(each, _resolved(each, each)) for each in accepted.routes.upstreams.get(slot, ())] for slot in SLOTS}
+
+
+def _resolved(address: str, where: str) -> str:
+    """`address` with a number instead of a name: Envoy is told numbers.
+
+    >>> _resolved("10.0.0.1:80", ""), _resolved("[::1]:80", "")
+    ('10.0.0.1:80', '[::1]:80')
+    """
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host.strip("[]"))
+        return address
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise BadInputError(
+            "envoy.unknown-host",
+            f"{host} has no address: {error}",
+            where=where,
+            next="write HOST:PORT of a host that this machine can find",
+        ) from error
+    number = min(found, key=lambda each: each[0] != socket.AF_INET)[4][0]
+    return f"[{number}]:{port}" if ":" in str(number) else f"{number}:{port}"

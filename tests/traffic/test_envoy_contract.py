@@ -1,0 +1,39 @@
+"""Envoy keeps the router contract."""
+
+import asyncio
+
+import pytest
+from envoy_world import envoy, forget, kill
+from traffic_world import visitor
+
+from crossfade.testing.router_contract import RouterContract
+from free_ports import free_port
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def router(place, require):
+    require("envoy")
+    made = envoy(place / "routes", f"127.0.0.1:{free_port()}")
+    yield made
+    asyncio.run(made.close())
+
+
+class TestEnvoy(RouterContract):
+    def again(self, router):
+        return envoy(router._folder, router._settings.listen)
+
+    async def visit(self, router, requests):
+        async with visitor(router.address) as client:
+            for _ in range(requests):
+                assert (await client.get("/")).status_code == 200
+
+    async def empty(self, router):
+        await forget(router)
+
+    async def cut(self, router):
+        await kill(router._envoy.child)
+
+    async def mend(self, router):
+        """`apply` starts it by itself."""
