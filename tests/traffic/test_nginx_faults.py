@@ -14,7 +14,7 @@ from nginx_world import kill_all, nginx, put
 from traffic_world import shops, visitor
 
 from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError
-from crossfade.demo.load import Load, Plan, causes
+from crossfade.testing.load import Load, Plan, causes
 from crossfade.testing.router_contract import counted
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.nginx_config import PROBE_HEADER, TOKEN_HEADER
@@ -176,9 +176,30 @@ async def test_a_dead_nginx_is_started_again_with_its_routes(router, upstreams):
     last = (await router.counts(0)).alive_at
     await asyncio.sleep(1.2)
     assert (await router.counts(0)).alive_at == last  # blindness, not silence
+    load = Load(router.address, Plan(rps=200, seed=8, mix={"get-fresh": 1}))
+    load.start()
     await put(router, routes)
     assert (await router.observe()).routes == routes
     await counted(router, lambda counts: counts.alive_at > last)
+    await load.stop()
+    # Until it listens again nobody is there; from then on every answer is a version's.
+    assert set(causes(load.samples)) <= {"refused", "reset"}
+    assert {sample.version for sample in load.samples if not sample.failed} == {"1", "2"}
+    assert sum(b.errors for b in (await router.counts(0)).buckets) == 0
+
+
+async def test_where_nothing_is_in_force_no_version_is_blamed(router, upstreams):
+    await put(router, Routes(upstreams, 0, "blue"))
+    await router._nginx.control.forget()
+    async with visitor(router.address) as client:
+        for _ in range(10):
+            answer = await client.get("/")
+            assert (answer.status_code, answer.headers["x-crossfade"]) == (503, "no-version")
+        await put(router, Routes(upstreams, 0, "blue"))
+        for _ in range(5):
+            assert (await client.get("/")).status_code == 200
+    seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= 5)
+    assert (sum(b.requests for b in seen.buckets), sum(b.errors for b in seen.buckets)) == (5, 0)
 
 
 async def test_a_worker_that_crashes_takes_nothing_along(router):

@@ -102,7 +102,8 @@ class NginxRouter:
         """A counter that counts and an nginx that serves this target, whatever happened to them."""
         blind = not self._counter.child.running()
         setup = self._setup(counter=await self._counter.start())
-        await self._nginx.ensure(setup)
+        first = await asyncio.to_thread(self._line)
+        await self._nginx.ensure(setup, first or "")
         if blind:
             await self._rouse()
         for _ in range(TRIES):

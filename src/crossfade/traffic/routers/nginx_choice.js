@@ -1,7 +1,8 @@
 // What nginx does with each request: read the line, choose a slot and an instance, count.
 //
 // The line is that of the route file, kept in the memory that all workers share. One that names hosts is
-// followed by a second one with their addresses, because nginx dials addresses. `SET_UP` stands above.
+// followed by a second one with their addresses, because nginx dials addresses. `SET_UP` stands above, and so
+// does `FIRST`: the line that was in force when nginx was started.
 
 const SLOTS = ['blue', 'green'];
 const TRIES = 9;         // nginx follows ten redirects inside itself, and each further try is one
@@ -12,19 +13,21 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 // Called for every request before it is passed on; answers by itself what no instance should see.
 function choose(r) {
-    const value = ngx.shared.crossfade_routes.get('line');
-    const parts = value === undefined ? NOTHING : partsOf(value);
+    const value = current();
+    const parts = partsOf(value);
     const slot = slotOf(r, parts);
     if (r.headersIn[SET_UP.probe_header] === SET_UP.token) {
         r.variables.crossfade_arm = 'probe';
         r.variables.crossfade_cookie = '';
         r.headersOut[SET_UP.slot_header] = slot;
-        r.return(200, value === undefined ? 'nothing' : value);
+        r.return(200, value || 'nothing');
         return;
     }
     const instances = instancesOf(parts, slot);
-    r.variables.crossfade_arm = slot;
-    ngx.shared.crossfade_flying.incr(process.pid + slot, 1, 0);
+    if (value !== '') {  // whoever comes where nothing is in force is no version's visitor
+        r.variables.crossfade_arm = slot;
+        ngx.shared.crossfade_flying.incr(process.pid + slot, 1, 0);
+    }
     if (instances.length === 0) {
         r.variables.crossfade_cookie = '';
         r.headersOut['X-Crossfade'] = 'no-version';
@@ -48,8 +51,7 @@ function isCopied(r, mirror) {
 
 // Called for a copy, at our own door: passes it on to the canary under the path that the visitor asked for.
 function copy(r) {
-    const value = ngx.shared.crossfade_routes.get('line');
-    const parts = value === undefined ? NOTHING : partsOf(value);
+    const parts = partsOf(current());
     const canary = parts[3] === 's=blue' ? 'green' : 'blue';
     const instances = instancesOf(parts, canary);
     if (instances.length === 0) {
@@ -96,8 +98,7 @@ async function again(r) {
 }
 
 function currentInstances(r) {
-    const value = ngx.shared.crossfade_routes.get('line');
-    return value === undefined ? [] : instancesOf(partsOf(value), r.variables.crossfade_arm);
+    return instancesOf(partsOf(current()), r.variables.crossfade_arm);
 }
 
 // Called when a request has ended, however it did: its slot, for the line that the counter reads.
@@ -109,9 +110,14 @@ function ended(r) {
     return arm;
 }
 
+function current() {
+    const value = ngx.shared.crossfade_routes.get('line');
+    return value === undefined ? FIRST : value;
+}
+
 // `400000 t=… k=… s=blue blue=1:10.0.0.1:80,,,; green=…; …` in parts, with addresses instead of names.
 function partsOf(value) {
-    return value.slice(value.indexOf('\n') + 1).split(' ');
+    return value === '' ? NOTHING : value.slice(value.indexOf('\n') + 1).split(' ');
 }
 
 // The slot that serves this request.
@@ -203,22 +209,22 @@ function control(r) {
         r.return(403, 'no');
         return;
     }
-    const value = routes.get('line');
+    const value = current();
     if (r.method === 'PUT') {
         const wanted = r.requestText;
-        if (value !== undefined && fence(value) > fence(wanted)) {
+        if (fence(value) > fence(wanted)) {
             r.return(409, value);
             return;
         }
         routes.set('line', wanted);
         ngx.shared.crossfade_down.clear();
     } else if (r.method === 'DELETE') {
-        routes.delete('line');
+        routes.set('line', '');
     }
     r.return(200, JSON.stringify({
         set_up: r.variables.crossfade_set_up,
         worker: process.pid,
-        line: routes.get('line'),
+        line: current(),
         flying: ngx.shared.crossfade_flying.items(),
     }));
 }

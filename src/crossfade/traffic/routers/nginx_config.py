@@ -190,8 +190,8 @@ def main(setup: SetUp, place: Place) -> str:
     return _main(setup, place, digest(setup))
 
 
-def program(setup: SetUp) -> str:
-    """The text of the program beside it."""
+def program(setup: SetUp, first: str = "") -> str:
+    """The text of the program beside it; `first` is the line in force from its very start on."""
     known = {
         "token": setup.token,
         "probe_header": PROBE_HEADER,
@@ -202,7 +202,7 @@ def program(setup: SetUp) -> str:
         "copies": _copies(setup),
     }
     text = files(__package__).joinpath("nginx_choice.js").read_text(encoding="utf-8")
-    return f"const SET_UP = {orjson.dumps(known).decode()};\n{text}"
+    return f"const SET_UP = {orjson.dumps(known).decode()};\nconst FIRST = {orjson.dumps(first).decode()};\n{text}"
 
 
 def listened(listen: str) -> str:

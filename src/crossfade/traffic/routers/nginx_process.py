@@ -75,8 +75,8 @@ class ManagedNginx:
                 return tuple(sorted(_session(master), key=lambda pid: pid != master))
         return ()
 
-    async def ensure(self, setup: SetUp) -> None:
-        """See to it that it runs, obeys, and was told `setup`.
+    async def ensure(self, setup: SetUp, first: str) -> None:
+        """See to it that it runs, obeys, and was told `setup`; one that is started has the line `first` in force.
 
         Raises `CrossfadeError` when the address is taken or nginx refuses what it is told, and says why.
         """
@@ -84,10 +84,10 @@ class ManagedNginx:
         if await self._is_told(wanted):
             return
         if self.child.running():
-            if await self._obeys() and await self._read_again(setup):
+            if await self._obeys() and await self._read_again(setup, first):
                 return
             await self.stop()  # it obeys nobody, or its master is gone and it cannot learn
-        await asyncio.to_thread(self._launch, setup)
+        await asyncio.to_thread(self._launch, setup, first)
         for _ in range(int(PATIENCE / 0.05)):
             if await self._is_told(wanted):
                 return
@@ -115,12 +115,12 @@ class ManagedNginx:
         members = self.members()
         return bool(members) and members[0] == self.child.pid()
 
-    async def _read_again(self, setup: SetUp) -> bool:
+    async def _read_again(self, setup: SetUp, first: str) -> bool:
         """Tell a running nginx another set-up; whether it took it."""
         place, members = self._place(self._port() or 0), self.members()
         if not self._led():
             return False
-        await asyncio.to_thread(self._write, setup, place)
+        await asyncio.to_thread(self._write, setup, place, first)
         await asyncio.to_thread(self._try_out)
         _signal(members[:1], signal.SIGHUP)
         for _ in range(int(PATIENCE / 0.05)):
@@ -144,22 +144,22 @@ class ManagedNginx:
             await asyncio.sleep(0.1)
         return False
 
-    def _launch(self, setup: SetUp) -> None:
+    def _launch(self, setup: SetUp, first: str) -> None:
         found = find_program(self.binary)
 
         def prepare() -> None:
             refuse_taken(self.listen)
             port = _free_port(self._port())
-            self._write(setup, self._place(port))
+            self._write(setup, self._place(port), first)
             self._try_out()
             replace(self.folder / "control", str(port).encode())
 
         argv = [str(found.path), "-p", f"{self.folder}/", "-c", "nginx.conf", "-e", "stderr"]
         self.child.start(argv, {"PATH": os.environ.get("PATH", "")}, prepare=prepare)
 
-    def _write(self, setup: SetUp, place: Place) -> None:
+    def _write(self, setup: SetUp, place: Place, first: str) -> None:
         (self.folder / "temporary").mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, text in (("nginx.conf", main(setup, place)), (PROGRAM, program(setup))):
+        for name, text in (("nginx.conf", main(setup, place)), (PROGRAM, program(setup, first))):
             replace(self.folder / name, text.encode())
 
     def _try_out(self) -> None:
