@@ -153,7 +153,7 @@ async def test_who_is_asked_too_often_is_left_alone_for_as_long_as_it_wants(serv
     settings = DatadogMetric(kind="datadog", query="avg:x{*}", endpoint=server.url)
     async with httpx.AsyncClient() as client:
         metric = DatadogQuery(settings, client, names=NAMES, environ=KEYS)
-        source = NamedSource(NoCounts(), {"cpu": Asked(metric, 300, 15, 10, 180)})
+        source = NamedSource(NoCounts(), {"cpu": Asked(metric, 300, 15, 10, 180)}, soon=30)
         first = await source.read(0, now=NOW)
         assert first.named["canary", "cpu"][-1] == (1_700_000_040.0, 0.7)
         server.answer = Answer({"errors": ["slow down"]}, status=429, headers=(("X-RateLimit-Reset", "100"),))

@@ -44,9 +44,10 @@ class Told:
         return self.answer if isinstance(self.answer, dict) else dict.fromkeys(ARMS, self.answer)
 
 
-def beside(metric, *, window=60.0, every=5.0, timeout=0.2, stale_after=60.0, counted=False, **more):
+def beside(metric, *, window=60.0, every=5.0, timeout=0.2, stale_after=60.0, counted=False, soon=30.0, **more):
     asked = {"m": Asked(metric, window, every, timeout, stale_after, counted)}
-    return NamedSource(Counts(), {**asked, **{name: Asked(each, 60, 5, 0.2, 60) for name, each in more.items()}})
+    others = {name: Asked(each, 60, 5, 0.2, 60) for name, each in more.items()}
+    return NamedSource(Counts(), {**asked, **others}, soon=soon)
 
 
 def ruled(line, reading, now, since=0.0):
@@ -82,11 +83,15 @@ async def test_a_server_that_hangs_never_keeps_the_counts_waiting():
         async with httpx.AsyncClient() as client:
             settings = HttpMetric(kind="http", url=f"{server.url}/m")
             metric = JsonField(settings, client, names=names({"stable": "1", "canary": "2"}))
-            source = beside(metric, timeout=30.0)
+            source = beside(metric, timeout=60.0, soon=0.1)
             reading = await source.read(NOW - 5, now=NOW)
             assert reading.newest_at == NOW
             assert reading.unknown[CANARY] == "it has not answered yet"
+            async with asyncio.timeout(30):  # only against a hang
+                while not server.requests:  # noqa: ASYNC110 - a server in a thread has no event to wait for
+                    await asyncio.sleep(0.01)
             await source.read(NOW, now=NOW + 5)
+            await source.read(NOW, now=NOW + 10)
             assert len(server.requests) == 1  # the first try still waits; there is no second beside it
     finally:
         server.close()

@@ -123,7 +123,8 @@ def source(url, client, windows=None, **more):
         query = PrometheusQuery(metrics.named[name].query, server, names=known, every=1.0)
         return Asked(query, window, 0.1, 11.0, metrics.stale_after)
 
-    return NamedSource(counts, {name: asked(name, window) for name, window in windows.items()}) if windows else counts
+    watched = {name: asked(name, window) for name, window in (windows or {}).items()}
+    return NamedSource(counts, watched, soon=30) if watched else counts
 
 
 async def until(condition):

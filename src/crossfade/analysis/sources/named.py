@@ -44,10 +44,11 @@ class Asked:
 
 
 class NamedSource:
-    """The counts of `counts`, and the metrics of `asked` by name."""
+    """The counts of `counts`, and the metrics of `asked` by name. Counts wait `soon` seconds for metrics at most."""
 
-    def __init__(self, counts: Source, asked: Mapping[str, Asked]) -> None:
+    def __init__(self, counts: Source, asked: Mapping[str, Asked], *, soon: float = _SOON) -> None:
         self._counts = counts
+        self._soon = soon
         self._watches = {name: _Watch(each) for name, each in asked.items()}
         self._counted = frozenset(name for name, each in asked.items() if each.counted)
 
@@ -76,7 +77,7 @@ class NamedSource:
     async def _answers(self, now: float) -> None:
         running = [task for watch in self._watches.values() if (task := watch.begin(now)) is not None]
         if running:
-            await asyncio.wait(running, timeout=_SOON)
+            await asyncio.wait(running, timeout=self._soon)
 
 
 @dataclass(slots=True)
