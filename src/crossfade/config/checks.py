@@ -13,6 +13,7 @@ from crossfade.config.publishing_checks import publishing
 from crossfade.config.remarks import Remark
 from crossfade.config.routing_checks import routing
 from crossfade.config.rules import METRICS, parse_rule
+from crossfade.config.runtime_checks import runtimes
 from crossfade.config.strategies import Canary, Direct, Rolling
 from crossfade.core.durations import format_duration
 
@@ -47,6 +48,7 @@ def remarks(project: Project) -> Iterator[Remark]:
                 f" deadline to become ready ({format_duration(component.ready.deadline)})",
                 "shorten `health.timeout` or lengthen `ready.deadline`",
             )
+    yield from runtimes(project)
     for name, environment in project.environments.items():
         yield from _judge(("environments", name), environment)
         yield from _strategy(("environments", name), environment)

@@ -58,25 +58,26 @@ def starter(
     >>> starter("My App", ["serve", "{port}"]).splitlines()[2]
     'project: my-app'
     """
-    component = _name(name)
+    component = plain_name(name)
     return _TEMPLATE.format(
         name=component,
-        project=_name(project if project is not None else name),
-        command="[" + ", ".join(_item(each) for each in command) + "]",
-        health=_item(health),
-        listen=_item(listen),
+        project=plain_name(project if project is not None else name),
+        command="[" + ", ".join(word(each) for each in command) + "]",
+        health=word(health),
+        listen=word(listen),
         instances=instances,
     )
 
 
-def _name(found: str) -> str:
+def plain_name(found: str) -> str:
+    """Whatever was found, as a name that the file may have."""
     plain = re.sub(r"[^a-z0-9]+", "-", found.lower()).strip("-")[:63].rstrip("-")
     if not plain:
         return "app"
     return plain if plain[0].isalpha() else f"app-{plain}"[:63].rstrip("-")
 
 
-def _item(text: str) -> str:
+def word(text: str) -> str:
     """A word as it is where YAML reads it back as the same text, else in quotes."""
     safe = re.fullmatch(r"[A-Za-z/][A-Za-z0-9_./-]*", text) or re.fullmatch(r"-{1,2}[A-Za-z][A-Za-z0-9_.-]*", text)
     return (

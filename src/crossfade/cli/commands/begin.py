@@ -60,18 +60,25 @@ def init(
     ] = None,
     health: Annotated[str, typer.Option("--health", help="HTTP path that tells whether it works.")] = "/healthz",
     listen: Annotated[str, typer.Option("--listen", help="Address that users reach.")] = "127.0.0.1:8080",
+    compose: Annotated[
+        Path | None, typer.Option("--from", help="A Compose file whose services are taken over.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Write a crossfade.yaml to start from.
 
-    An existing file is never overwritten.
+    An existing file is never overwritten. From a Compose file it takes over images, ports, variables, health checks,
+    limits and networks, and says in comments what it could not.
     """
     from crossfade.config.load import NAME, load_text  # noqa: PLC0415 - heavy
     from crossfade.config.starter import starter  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
     path = place.file if place.file is not None else Path.cwd() / NAME
-    words = ("python", "-m", "http.server", "{port}") if command is None else _words(command)
-    text = starter(name or path.absolute().parent.name or "app", words, health=health, listen=listen)
+    if compose is not None:
+        text = _taken_over(compose)
+    else:
+        words = ("python", "-m", "http.server", "{port}") if command is None else _words(command)
+        text = starter(name or path.absolute().parent.name or "app", words, health=health, listen=listen)
     load_text(text, path)  # what is written has no faults
     try:
         with path.open("x", encoding="utf-8") as stream:
@@ -89,6 +96,22 @@ def init(
         place.printer.document({"file": str(path)})
     place.printer.line(f"✓ wrote {path}")
     place.printer.line("  next:  edit it, then run `crossfade check`")
+
+
+def _taken_over(compose: Path) -> str:
+    from crossfade.config.compose import takeover  # noqa: PLC0415 - heavy
+
+    try:
+        text = compose.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadInputError(
+            "init.compose-unreadable", f"{compose} cannot be read: {said}", where=str(compose)
+        ) from None
+    try:
+        return takeover(text, folder=compose.absolute().parent.name or "app")
+    except BadInputError as error:
+        raise BadInputError(error.code, error.what, where=str(compose), next=error.next) from None
 
 
 def _words(command: str) -> tuple[str, ...]:
