@@ -13,7 +13,7 @@ import pytest
 
 from crossfade.analysis.sources.log_lines import LogLines, Logs
 from crossfade.analysis.sources.port import Series, Unknown, Value
-from crossfade.analysis.sources.usage import CpuOfInstances, MemoryOfInstances
+from crossfade.analysis.sources.usage import CpuOfInstances, Instances, MemoryOfInstances
 from crossfade.config.model import Component, Drain, Health
 from crossfade.core.clock import SystemClock, VirtualClock
 from crossfade.core.errors import UnreachableError
@@ -61,7 +61,10 @@ async def until(ask, true):
 @pytest.mark.real
 async def test_processor_time_is_that_of_the_whole_tree_as_a_share_of_one_core(runtime):
     assert isinstance(runtime, Measured)
-    cpus = {over: CpuOfInstances(runtime, slots=SLOTS, over=over, clock=SystemClock()) for over in ("mean", "max")}
+    cpus = {
+        over: CpuOfInstances(Instances(runtime, slots=SLOTS), over=over, clock=SystemClock())
+        for over in ("mean", "max")
+    }
     first = await cpus["max"].ask(window=60, now=time.time())
     assert first["canary"] == Unknown("no instance of the canary arm tells its processor time yet")
     await order(runtime, "web-green-1", "/burn")  # a child of the instance, not the instance itself
@@ -85,7 +88,8 @@ async def test_processor_time_is_that_of_the_whole_tree_as_a_share_of_one_core(r
 async def test_memory_is_that_of_the_largest_or_the_mean(runtime):
     await order(runtime, "web-green-0", "/fill")
     found = {
-        over: await MemoryOfInstances(runtime, slots=SLOTS, over=over).ask(window=60, now=0) for over in ("mean", "max")
+        over: await MemoryOfInstances(Instances(runtime, slots=SLOTS), over).ask(window=60, now=0)
+        for over in ("mean", "max")
     }
     largest, mean, stable = (
         found["max"]["canary"].value,
@@ -95,7 +99,7 @@ async def test_memory_is_that_of_the_largest_or_the_mean(runtime):
     assert largest > 60 * MB
     assert stable < mean < largest
     await runtime.stop("green")
-    ended = await MemoryOfInstances(runtime, slots=SLOTS, over="max").ask(window=60, now=0)
+    ended = await MemoryOfInstances(Instances(runtime, slots=SLOTS), "max").ask(window=60, now=0)
     assert ended["canary"] == Unknown("no instance of the canary arm tells its memory yet")
     assert ended["stable"].value > 0
 
@@ -115,7 +119,7 @@ async def test_an_instance_that_started_again_is_left_out_until_the_next_look():
         VirtualClock(100.0),
         Machine(a=Usage("green", 1, cpu_seconds=50.0), b=Usage("green", 1, cpu_seconds=1)),
     )
-    cpu = CpuOfInstances(machine, slots=SLOTS, over="mean", clock=clock)
+    cpu = CpuOfInstances(Instances(machine, slots=SLOTS), over="mean", clock=clock)
     await cpu.ask(window=60, now=0)
     clock.advance(10)
     machine.told = {"a": Usage("green", 1, cpu_seconds=0.5), "b": Usage("green", 1, cpu_seconds=3.0)}
@@ -127,9 +131,37 @@ async def test_an_instance_that_started_again_is_left_out_until_the_next_look():
     assert (await cpu.ask(window=60, now=0))["canary"] == Value(0.4)  # only c tells a share by itself
 
 
+class Hanging:
+    """A runtime that does not answer until it is let to."""
+
+    def __init__(self):
+        self.looks, self.go_on = 0, asyncio.Event()
+
+    async def usage(self):
+        self.looks += 1
+        await self.go_on.wait()
+        raise UnreachableError("runtime.unreachable", "the engine did not answer")
+
+
+async def test_a_runtime_that_hangs_is_waited_for_once_whoever_gives_up():
+    runtime = Hanging()
+    instances = Instances(runtime, slots=SLOTS)
+    cpu = CpuOfInstances(instances, over="max", clock=VirtualClock(0.0))
+    memory = MemoryOfInstances(instances, "max")
+    for metric in (cpu, memory, cpu):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await metric.ask(window=60, now=0)
+    assert runtime.looks == 1
+    runtime.go_on.set()
+    with pytest.raises(UnreachableError):
+        await memory.ask(window=60, now=0)
+    assert runtime.looks == 1
+
+
 async def test_a_runtime_that_measures_nothing_says_so():
     runtime = FakeRuntime(FakeMachine(VirtualClock(0.0)))
-    found = await MemoryOfInstances(runtime, slots=SLOTS, over="max").ask(window=60, now=0)
+    found = await MemoryOfInstances(Instances(runtime, slots=SLOTS), "max").ask(window=60, now=0)
     assert found["stable"] == Unknown("this runtime does not tell what its instances use")
 
 

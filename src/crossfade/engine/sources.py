@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crossfade.analysis.sources.log_lines import Logs
     from crossfade.analysis.sources.named import Asked
     from crossfade.analysis.sources.templates import Names
+    from crossfade.analysis.sources.usage import Instances
     from crossfade.analysis.sources.web import Clients
 
 
@@ -89,7 +90,9 @@ class Sources:
             limit = metric.timeout * (2 if isinstance(metric, config.PrometheusMetric) else 1) + 1
             counted = isinstance(metric, config.LogMetric)
             every = min(metric.every, min(over) / 4)  # else the shortest window would be empty at times
-            made[name] = Asked(making.metric(metric, every), max(over), every, limit, making.stale_after(metric), counted)
+            made[name] = Asked(
+                making.metric(metric, every), max(over), every, limit, making.stale_after(metric), counted
+            )
         return made
 
 
@@ -111,6 +114,7 @@ class _Making:
         self._slots: Mapping[Arm, Slot] = {"stable": rollout.old, "canary": rollout.slot}
         self._patterns = [each.pattern for each in wanted if isinstance(each, config.LogMetric)]
         self._logs: Logs | None = None
+        self._instances: Instances | None = None
 
     def stale_after(self, metric: config.AnyMetric) -> float:
         """From which age a value counts no more (seconds)."""
@@ -169,13 +173,15 @@ class _Making:
         return LogLines(self._logs, settings.pattern)
 
     def _usage(self, settings: config.CpuMetric | config.MemoryMetric) -> Metric:
-        from crossfade.analysis.sources.usage import CpuOfInstances, MemoryOfInstances
+        from crossfade.analysis.sources.usage import CpuOfInstances, Instances, MemoryOfInstances
         from crossfade.core.clock import SystemClock
 
+        if self._instances is None:
+            self._instances = Instances(self._runtime, slots=self._slots)
         over = settings.over_instances
         if isinstance(settings, config.MemoryMetric):
-            return MemoryOfInstances(self._runtime, slots=self._slots, over=over)
-        return CpuOfInstances(self._runtime, slots=self._slots, over=over, clock=SystemClock())
+            return MemoryOfInstances(self._instances, over)
+        return CpuOfInstances(self._instances, over=over, clock=SystemClock())
 
 
 def _names(deployment: Deployment, rollout: Rollout) -> Names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,19 +23,44 @@ class _Spent:
     seconds: float
 
 
-class _OfInstances:
-    """What both have in common: the usage of every instance, by arm."""
+class Instances:
+    """The usage of a rollout's instances, by arm. Whoever asks while a look is under way is told the same one.
 
-    def __init__(self, runtime: object, slots: Mapping[Arm, Slot], over: Over) -> None:
+    So a runtime that hangs is waited for once, however often its metrics are given up.
+    """
+
+    def __init__(self, runtime: object, *, slots: Mapping[Arm, Slot]) -> None:
         self._runtime = runtime
         self._slots = slots
-        self._over: Over = over
+        self._look: asyncio.Task[Mapping[str, Usage]] | None = None
 
-    async def _usage(self) -> Mapping[Arm, Mapping[str, Usage]] | Unknown:
+    async def usage(self) -> Mapping[Arm, Mapping[str, Usage]] | Unknown:
+        """What each arm's instances use, by their ids; raises as `Measured.usage` does."""
         if not isinstance(self._runtime, Measured):
             return Unknown("this runtime does not tell what its instances use")
-        found = await self._runtime.usage()
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(_measured(self._runtime))
+            self._look.add_done_callback(_heard)
+        found = await asyncio.shield(self._look)
         return {arm: {name: each for name, each in found.items() if each.slot == self._slots[arm]} for arm in ARMS}
+
+
+async def _measured(runtime: Measured) -> Mapping[str, Usage]:
+    return await runtime.usage()
+
+
+def _heard(look: asyncio.Task[Mapping[str, Usage]]) -> None:
+    """A fault that nobody waits for any more is no news."""
+    if not look.cancelled():
+        look.exception()
+
+
+class _OfInstances:
+    """What both have in common: several instances become one value."""
+
+    def __init__(self, instances: Instances, over: Over) -> None:
+        self._instances = instances
+        self._over: Over = over
 
     def _told(self, values: Sequence[float], arm: Arm, what: str) -> Answer:
         if not values:
@@ -49,14 +75,14 @@ class CpuOfInstances(_OfInstances):
     meanwhile. `clock` tells how far apart two looks are: they are measured when they happen.
     """
 
-    def __init__(self, runtime: object, *, slots: Mapping[Arm, Slot], over: Over, clock: Clock) -> None:
-        super().__init__(runtime, slots, over)
+    def __init__(self, instances: Instances, *, over: Over, clock: Clock) -> None:
+        super().__init__(instances, over)
         self._clock = clock
         self._spent: dict[str, _Spent] = {}
 
     async def ask(self, *, window: float, now: float) -> Mapping[Arm, Answer]:  # noqa: ARG002 - only the present is known
         """The share of one core that each arm's instances used since the last look."""
-        usage = await self._usage()
+        usage = await self._instances.usage()
         if isinstance(usage, Unknown):
             return dict.fromkeys(ARMS, usage)
         at, before, self._spent = self._clock.now(), self._spent, {}
@@ -80,12 +106,9 @@ class CpuOfInstances(_OfInstances):
 class MemoryOfInstances(_OfInstances):
     """Memory in bytes; see `port.Metric`."""
 
-    def __init__(self, runtime: object, *, slots: Mapping[Arm, Slot], over: Over) -> None:
-        super().__init__(runtime, slots, over)
-
     async def ask(self, *, window: float, now: float) -> Mapping[Arm, Answer]:  # noqa: ARG002 - only the present is known
         """The memory of each arm's instances."""
-        usage = await self._usage()
+        usage = await self._instances.usage()
         if isinstance(usage, Unknown):
             return dict.fromkeys(ARMS, usage)
         return {arm: self._told([float(each.memory) for each in usage[arm].values()], arm, "memory") for arm in ARMS}
