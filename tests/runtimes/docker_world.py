@@ -86,15 +86,16 @@ class Daemon:
     def kill(self) -> None:
         """End the engine as a crash would; its containers live on with live-restore."""
         self._end(psutil.Process.kill)
+        # Its containerd dies with it here (elsewhere it is a service of its own); a new engine would wait for the dead one.
+        (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
         self._end(psutil.Process.terminate)
 
     def _end(self, how) -> None:
         if self._process is not None:
-            pid = int((self.folder / "pid").read_text())
-            with contextlib.suppress(psutil.Error):
-                how(psutil.Process(pid))
+            with contextlib.suppress(psutil.Error, OSError):
+                how(psutil.Process(int((self.folder / "pid").read_text())))
             self._process.wait(60)
             self._process = None
 

@@ -22,7 +22,8 @@ _READ: Final = {
     *("mem_limit", "cpus", "stop_grace_period", "container_name", "restart", "init", "hostname"),
 }
 """Keys that are taken over, or that mean nothing beside what Crossfade does anyway."""
-_FILLED_IN: Final = re.compile(r"\$(\$|\{[^}]*\}|[A-Za-z_]\w*)")
+_FILLED_IN: Final = re.compile(r"(?<!\$)(?:\$\$)*\$(?:\{|[A-Za-z_])")
+"""A variable that Compose puts in; `$$` stands for the sign itself."""
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - it is what Compose does where no address is named
 _MOST: Final = 12
 _ASIDE: Final = 10_000
