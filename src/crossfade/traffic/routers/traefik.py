@@ -159,4 +159,4 @@ def _expectations(routes: Routes, header: str) -> list[tuple[dict[str, str], Slo
 
 def _whole(routes: Routes) -> Routes:
     upstreams = {slot: tuple(routes.upstreams.get(slot, ())) for slot in SLOTS}
-    return Routes(upstreams, routes.green, routes.stable, routes.salt)
+    return Routes(upstreams, routes.green, routes.stable, routes.salt, routes.mirror)

@@ -8,6 +8,7 @@ package choice
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding"
@@ -32,18 +33,23 @@ import (
 // Program names this very text; Crossfade writes its digest here.
 const Program = "PROGRAM"
 
-const longest = 64 // as in buckets.py, like all of `bucket`
+const (
+	longest  = 64 // as in buckets.py, like all of `bucket`
+	largest  = 32 << 20
+	patience = time.Minute
+)
 
 // Config is what Crossfade tells a generation.
 type Config struct {
-	SetUp, Line, File, Token, ProbeHeader, SlotHeader, OverrideHeader, StickyKind, StickyName string
-	CookieAge, Counter                                                                         int
+	SetUp, Line, File, Token, ProbeHeader, SlotHeader, CopyHeader, OverrideHeader, StickyKind, StickyName string
+
+	CookieAge, Counter int
 }
 
 // line is the line of the route file in parts; slots are 0 (blue) and 1 (green).
 type line struct {
 	text, instances string
-	share           uint64
+	share, copied   uint64
 	basis           uint32
 	stable          int
 	some            []bool
@@ -56,6 +62,7 @@ type Generation struct {
 	lock    sync.Mutex
 	read    string
 	inForce *line
+	looked  time.Time
 	own     string
 	counter net.Conn
 }
@@ -103,18 +110,17 @@ func socket(port int) (net.Conn, error) {
 
 func (g *Generation) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	began := time.Now()
-	l := g.current()
+	token := req.Header.Get(g.told.ProbeHeader)
+	ours := token != "" && token == g.told.Token
+	l := g.current(began, ours)
 	slot, given := g.choose(l, req)
-	if token := req.Header.Get(g.told.ProbeHeader); token != "" && token == g.told.Token {
+	if ours {
 		g.tell(rw, l, slot)
 		return
 	}
+	req.Header.Del(g.told.CopyHeader)
 	a := &answer{ResponseWriter: rw, began: began, cookie: given}
-	if slot == 0 {
-		atomic.AddInt64(&flying0, 1)
-	} else {
-		atomic.AddInt64(&flying1, 1)
-	}
+	begun(slot)
 	defer g.ended(a, req, slot)
 	if l == nil || !l.some[slot] {
 		a.cookie = ""
@@ -124,16 +130,72 @@ func (g *Generation) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		if !harmless[req.Method] {
 			route += "-once"
 		}
+		if l.copied > 0 && slot == l.stable && l.some[1-slot] && isCopied(l, req) {
+			g.copy(req, 1-slot)
+		}
 		req.Header.Set(g.told.SlotHeader, route)
 		g.next.ServeHTTP(a, req)
 	}
 	a.whole = true
 }
 
-// current is the newest line of this generation's own instances.
-func (g *Generation) current() *line {
-	found, err := os.ReadFile(g.told.File)
+// isCopied: a share of requests by chance; no websockets, and no bodies that are endless or beyond measure.
+func isCopied(l *line, req *http.Request) bool {
+	known := req.ContentLength >= 0 && req.ContentLength <= largest
+	return known && uint64(random.Uint32()) < l.copied && req.Header.Get("Upgrade") == ""
+}
+
+// copy sends the request to the canary as well, in the background, and counts what it answers.
+func (g *Generation) copy(req *http.Request, slot int) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return // the visitor left while sending
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), patience)
+	twin := req.Clone(ctx)
+	twin.Body = io.NopCloser(bytes.NewReader(body))
+	twin.Header.Set(g.told.CopyHeader, "true")
+	twin.Header.Set(g.told.SlotHeader, slots[slot]+"-once")
+	begun(slot)
+	go g.send(twin, slot, cancel)
+}
+
+func (g *Generation) send(twin *http.Request, slot int, cancel context.CancelFunc) {
+	a := &answer{ResponseWriter: &nowhere{header: http.Header{}}, began: time.Now()}
+	defer cancel()
+	defer func() { recover() }() // an answer that breaks off ends in a panic, which is counted and told to nobody
+	defer g.ended(a, twin, slot)
+	g.next.ServeHTTP(a, twin)
+	a.whole = true
+}
+
+// nowhere takes the answers to copies.
+type nowhere struct{ header http.Header }
+
+func (n *nowhere) Header() http.Header               { return n.header }
+func (n *nowhere) Write(body []byte) (int, error)    { return len(body), nil }
+func (n *nowhere) WriteHeader(status int)            {}
+
+func begun(slot int) {
+	if slot == 0 {
+		atomic.AddInt64(&flying0, 1)
+	} else {
+		atomic.AddInt64(&flying1, 1)
+	}
+}
+
+// current is the newest line of this generation's own instances. What was read within this millisecond is new
+// enough for visitors; a probe of ours reads anew, and what it saw holds for all who come after it.
+func (g *Generation) current(now time.Time, anew bool) *line {
 	g.lock.Lock()
+	if !anew && now.Sub(g.looked) < time.Millisecond {
+		l := g.inForce
+		g.lock.Unlock()
+		return l
+	}
+	g.looked = now
+	found, err := os.ReadFile(g.told.File)
 	if err == nil && string(found) != g.read {
 		g.read = string(found)
 		if l := parse(g.read); l != nil && l.instances == g.own {
@@ -207,16 +269,16 @@ func (g *Generation) identified(req *http.Request) (string, string) {
 // bucket is the number of buckets.py: FNV-1a from a salted basis, mixed by fmix32. The hash of Go's library
 // is compiled; it begins where its restored state says.
 func bucket(user string, basis uint32) uint32 {
-	bytes := []byte(user)
+	text := []byte(user)
 	if len(user) > longest || !plain.MatchString(user) {
-		bytes = normal(user)
+		text = normal(user)
 	}
 	state := binary.BigEndian.AppendUint32([]byte("fnv\x02"), basis)
 	h := fnv.New32a()
 	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
 		panic(err)
 	}
-	h.Write(bytes)
+	h.Write(text)
 	x := uint64(h.Sum32())
 	x = ((x ^ x>>16) * 2246822507) & 0xffffffff
 	x = ((x ^ x>>13) * 3266489909) & 0xffffffff
@@ -229,28 +291,34 @@ func normal(user string) []byte {
 	if len(characters) > longest {
 		characters = append(append([]rune{}, characters[:longest/2]...), characters[len(characters)-longest/2:]...)
 	}
-	bytes := make([]byte, len(characters))
+	text := make([]byte, len(characters))
 	for place, character := range characters {
-		bytes[place] = 1
+		text[place] = 1
 		if character >= ' ' && character <= '~' {
-			bytes[place] = byte(character)
+			text[place] = byte(character)
 		}
 	}
-	return bytes
+	return text
 }
 
 // parse reads `400000 t=… k=… s=blue blue=1:10.0.0.1:80,,,; green=…; fence=7 …`; nil when it is no whole line.
 func parse(text string) *line {
 	parts := strings.Split(strings.TrimSuffix(text, "\n"), " ")
+	copied := "mirror=0"
+	if len(parts) == 10 {
+		copied, parts = parts[9], parts[:9]
+	}
 	if len(parts) != 9 || !strings.HasPrefix(parts[8], "points=") {
 		return nil
 	}
 	share, err1 := strconv.ParseUint(strings.TrimPrefix(parts[1], "t="), 10, 64)
 	basis, err2 := strconv.ParseUint(strings.TrimPrefix(parts[2], "k="), 10, 32)
-	if err1 != nil || err2 != nil {
+	points, err3 := strconv.ParseUint(strings.TrimPrefix(copied, "mirror="), 10, 32)
+	if err1 != nil || err2 != nil || err3 != nil {
 		return nil
 	}
 	l := &line{text: strings.TrimSuffix(text, "\n"), instances: parts[4] + parts[5], share: share, basis: uint32(basis)}
+	l.copied = points << 32 / 10000
 	if parts[3] == "s=green" {
 		l.stable = 1
 	}
@@ -281,8 +349,11 @@ func nobody(rw http.ResponseWriter) {
 
 // ended tells the counter of a request that has ended, however it did.
 func (g *Generation) ended(a *answer, req *http.Request, slot int) {
-	status := a.status
-	if !a.whole && !a.left && req.Context().Err() == nil {
+	status, gone := a.status, a.left || req.Context().Err() != nil
+	if status == 0 && gone {
+		status = 499 // the visitor left before there was an answer
+	}
+	if !a.whole && !gone {
 		status = 0 // the instance went away in the middle of its answer
 	}
 	took := time.Since(a.began).Seconds()

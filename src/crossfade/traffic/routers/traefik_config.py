@@ -25,6 +25,7 @@ Json = dict[str, Any]
 
 PROBE_HEADER = "X-Crossfade-Probe"
 SLOT_HEADER = "X-Crossfade-Slot"
+COPY_HEADER = "X-Crossfade-Copy"
 COOKIE_AGE = 90 * 24 * 3600
 MODULE = "crossfade/choice"
 STATIC, DYNAMIC, PROGRAM = "traefik.yml", "told/dynamic.yml", f"plugins-local/src/{MODULE}/choice.go"
@@ -118,6 +119,7 @@ def _dynamic(setup: SetUp, accepted: Accepted | None, name: str) -> Json:
         "token": setup.token,
         "probeHeader": PROBE_HEADER,
         "slotHeader": SLOT_HEADER,
+        "copyHeader": COPY_HEADER,
         "overrideHeader": setup.override_header,
         "stickyKind": kind,
         "stickyName": key,

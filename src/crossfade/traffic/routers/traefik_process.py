@@ -44,6 +44,8 @@ from crossfade.traffic.whole_files import replace
 OLDEST = (3, 7, 0)
 """Routers in two layers came with 3.6; this is the oldest that the whole of it was proven on."""
 PATIENCE = 15.0
+_ENVIRONMENT = {"PATH": os.environ.get("PATH", ""), "GOGC": "400"}
+"""An interpreted program leaves much behind: its memory may grow to fivefold before it is swept."""
 START = 3.0
 """Seconds in which a Traefik that somebody else is starting shows life."""
 
@@ -169,9 +171,7 @@ class ManagedTraefik:
                 replace(self.folder / name, content)
             self._write(setup, file)
 
-        self.child.start(
-            [str(found), "--configfile=traefik.yml"], {"PATH": os.environ.get("PATH", "")}, prepare=prepare
-        )
+        self.child.start([str(found), "--configfile=traefik.yml"], _ENVIRONMENT, prepare=prepare)
 
     def _write(self, setup: SetUp, file: RouteFile) -> None:
         """Write what Traefik watches, from the newest line: two writers write in the order in which they read."""
