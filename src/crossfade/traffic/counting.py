@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import orjson
+import psutil
 
 from crossfade.core.errors import UnreachableError
 from crossfade.traffic.children import Child
@@ -44,6 +45,8 @@ class CounterProcess:
 
     async def start(self) -> int:
         """Start it unless it runs; the UDP port that takes the proxy's words."""
+        if self._asks_elsewhere():
+            await self.stop()
         if not self.child.running():
             flags = {
                 "--folder": str(self.folder),
@@ -69,6 +72,14 @@ class CounterProcess:
             where=str(self.child.errors),
             next="look into that file",
         )
+
+    def _asks_elsewhere(self) -> bool:
+        """Whether it runs and looks for the proxy where it no longer is: it would be blind for good."""
+        with contextlib.suppress(psutil.Error, ValueError):
+            flags = psutil.Process(self.child.pid()).cmdline() if self.child.pid() else []
+            asked = [flag for flag in flags if flag.startswith("--probe=")]
+            return bool(asked) and asked != [f"--probe={self.probe}"]
+        return False
 
     async def counts(self, since: float) -> Counts:
         """Closed buckets from `since` on; blind when it does not answer."""

@@ -100,6 +100,7 @@ class NginxRouter:
 
     async def ensure(self) -> None:
         """A counter that counts and an nginx that serves this target, whatever happened to them."""
+        await asyncio.to_thread(self._nginx.refuse_move)
         blind = not self._counter.child.running()
         setup = self._setup(counter=await self._counter.start())
         first = await asyncio.to_thread(self._line)

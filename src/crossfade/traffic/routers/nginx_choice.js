@@ -7,6 +7,7 @@
 const SLOTS = ['blue', 'green'];
 const TRIES = 9;         // nginx follows ten redirects inside itself, and each further try is one
 const PAUSE = 110;       // ms; nine of them are the second in which an instance may come back
+const LONG_ENOUGH = 5;   // seconds of a visitor's patience, where nobody even refuses
 const LONGEST = 64;      // as in buckets.py, like all of `bucket`
 const NOTHING = ['', 't=0', 'k=0', 's=blue', 'blue=0:', 'green=0:'];
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -78,7 +79,7 @@ function swallowed(r, data, flags) {
 async function again(r) {
     const connected = r.variables.upstream_connect_time.split(/[,:] /).pop().trim();
     const tries = Number(r.variables.crossfade_tries || 0) + 1;
-    if (connected !== '-' || tries > TRIES) {
+    if (connected !== '-' || tries > TRIES || Number(r.variables.request_time) > LONG_ENOUGH) {
         r.return(502, 'This version of the service did not answer.\n');
         return;
     }

@@ -32,7 +32,7 @@ _MAIN = """\
 {load}daemon off;
 {user}pid master.pid;
 error_log nginx.log crit;
-worker_processes auto;
+worker_processes {workers};
 worker_rlimit_nofile {files};
 worker_shutdown_timeout 5m;
 events {{ worker_connections {connections}; }}
@@ -173,6 +173,7 @@ class Place:
     temporary: Sequence[str] = ("client_body", "proxy")
     user: str = ""
     files: int = 16_384
+    workers: int = 1
 
 
 def digest(setup: SetUp) -> str:
@@ -205,6 +206,11 @@ def program(setup: SetUp, first: str = "") -> str:
     return f"const SET_UP = {orjson.dumps(known).decode()};\nconst FIRST = {orjson.dumps(first).decode()};\n{text}"
 
 
+def listens(config: str, listen: str) -> bool:
+    """Whether the text `config` of an `nginx.conf` of ours listens on HOST:PORT."""
+    return f"listen {listened(listen)} backlog=" in config
+
+
 def listened(listen: str) -> str:
     """HOST:PORT as nginx wants it.
 
@@ -225,6 +231,7 @@ def _main(setup: SetUp, place: Place, name: str) -> str:
         load="".join(f'load_module "{path}";\n' for path in place.load),
         user=f"user {place.user};\n" if place.user else "",
         files=place.files,
+        workers=place.workers,
         connections=place.files // 2,
         temporary="\n    ".join(f"{kind}_temp_path temporary/{kind};" for kind in place.temporary),
         listen=listened(setup.listen),

