@@ -17,6 +17,7 @@ from crossfade.config.reference import EXAMPLE, reference_text
 from crossfade.config.schema import json_schema, schema_text
 from crossfade.config.shape import unwrap, walk
 from crossfade.config.starter import starter
+from crossfade.config.strategies import BATCH
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 HEAD = 'project: shop\ncomponents: {api: {command: [serve, "{port}"]}}\n'
@@ -104,7 +105,7 @@ def patterns(schema) -> set[str]:
 
 
 def test_every_pattern_has_words():
-    read_by_the_model_itself = {each.pattern for each in (DURATION, SHARE, RATIO, SIZE)} | {
+    read_by_the_model_itself = {each.pattern for each in (DURATION, SHARE, RATIO, SIZE, BATCH)} | {
         section.shorthand.pattern for _, section in walk(Project) if section.shorthand is not None
     }
     assert patterns(json_schema()) - read_by_the_model_itself == set(PATTERNS)
