@@ -96,8 +96,8 @@ def _grid_cells(row: Standing, now: float) -> tuple[Text, ...]:
 def _health(revision: Revision) -> Text:
     if revision.instances is None:
         return Text("?", style="yellow")
-    total = len(revision.instances)
-    return Text(f"{revision.ready}/{total} ready", style="green" if total and revision.ready == total else "red")
+    total = len(revision.instances) if revision.count is None else revision.count
+    return Text(f"{revision.ready}/{total} ready", style="green" if total and revision.ready >= total else "red")
 
 
 def _status(status: str) -> Text:
