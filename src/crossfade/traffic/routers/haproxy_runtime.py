@@ -30,7 +30,9 @@ SETTLING = 0.02
 """Seconds after a new line in which a request that was judged by the old one finds its server."""
 _OUT = 0b1101011
 """Bits of a server's administrative state that keep requests away."""
-_NOTHING_NEW = ("IP changed", "no need to change", "port changed")
+_NOTHING_NEW = ("IP changed", "no need to change", "port changed", "Proxy is disabled")
+"""What is no refusal. A proxy is disabled in a worker that a reload replaced: it takes a new line, which is what keeps
+a version out, but no new servers; a connection that one of its servers refuses goes to another."""
 
 
 @dataclass(frozen=True, slots=True)
