@@ -60,6 +60,7 @@ def engine(require):
         pytest.skip("only root can run a Docker Engine of its own")
     from docker_world import Daemon, base_image, build  # noqa: PLC0415 - only these tests need Docker's SDK
 
+    require("ip")
     daemon = Daemon(require("dockerd"), "--live-restore")
     try:
         daemon.start()

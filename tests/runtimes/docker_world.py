@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -56,12 +57,26 @@ class Daemon:
         self.socket = self.folder / "docker.sock"
         self.url = f"unix://{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._bridge = "" if "--bridge=none" in flags else self._make_bridge()
+
+    def _make_bridge(self) -> str:
+        """A network of our own: engines that shared one would give the same addresses to different containers."""
+        name, subnet = self.folder.name[:15], random.Random(self.folder.name).randrange(50 * 250)
+        address = f"10.{200 + subnet // 250}.{subnet % 250}.1/24"
+        for words in (
+            ("link", "add", name, "type", "bridge"),
+            ("addr", "add", address, "dev", name),
+            ("link", "set", name, "up"),
+        ):
+            subprocess.run(["ip", *words], check=True, capture_output=True)
+        return name
 
     def start(self) -> None:
         place = self.folder
         command = [
             str(self.program), "-H", self.url, "--storage-driver=overlay2", "--iptables=false", "--ip6tables=false",
             f"--data-root={place}/data", f"--exec-root={place}/exec", f"--pidfile={place}/pid", *self.flags,
+            *([f"--bridge={self._bridge}"] if self._bridge else []),
         ]  # fmt: skip
         with (place / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -113,6 +128,8 @@ class Daemon:
             ours = [line.split()[1] for line in mounts if line.split()[1].startswith(f"{self.folder}/")]
         for each in reversed(ours):
             subprocess.run(["umount", "-l", each], check=False, capture_output=True)
+        if self._bridge:
+            subprocess.run(["ip", "link", "del", self._bridge], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _ours(self, process: psutil.Process) -> bool:

@@ -60,7 +60,10 @@ class DockerRuntime(Section):
     )
     logins: tuple[Login, ...] = Field(default=(), description="Credentials for registries that want them.")
     keep_images: int = Field(
-        default=3, ge=2, le=100, description="Versions whose images stay for going back; older ones are removed."
+        default=3,
+        ge=2,
+        le=100,
+        description="Versions whose images stay for going back: those that ran last, and all that have a container.",
     )
 
     @model_validator(mode="after")

@@ -67,9 +67,16 @@ class Images:
             self._records.keep_pin(replace(pin, used=time.time()))
         return pin.id
 
-    async def prune(self, needed: set[str]) -> None:
-        """Let go of versions beyond the newest `keep`, except the `needed` ones; what cannot be removed stays."""
+    async def prune(self, needed: set[str], ended: set[str]) -> None:
+        """Let go of versions beyond the `keep` that ran last, except the `needed` ones; what cannot be removed stays.
+
+        Those that have just `ended` ran until now, however long ago they were started: what was trusted for a year is
+        what one goes back to.
+        """
         async with self._records.locked("images"):
+            for pin in self._records.pins():
+                if pin.version in ended:
+                    self._records.keep_pin(replace(pin, used=time.time()))
             for pin in self._records.pins()[self._manners.keep :]:
                 if pin.version not in needed and await self._removed(pin):
                     self._records.forget_pin(pin)

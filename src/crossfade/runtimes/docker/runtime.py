@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -120,7 +121,8 @@ class DockerRuntime:
             await self._end(there)
         if there:
             with contextlib.suppress(CrossfadeError):  # they are in nobody's way, and the next stop tries again
-                await self._images.prune({each.version for each in await self._containers()})
+                needed = {each.version for each in await self._containers()}
+                await self._images.prune(needed, {each.version for each in there})
 
     def logs(self, *, slot: Slot | None = None, lines: int = 100, follow: bool = False) -> AsyncIterator[LogLine]:
         """The newest `lines` lines of each instance, oldest first, also of instances that have ended."""
@@ -282,7 +284,7 @@ class DockerRuntime:
     async def _end_one(self, seen: Seen) -> None:
         grace = Care.read(seen.labels).grace
         with _nothing_there():
-            await self._engine.call(lambda client: client.stop(seen.id, timeout=max(0, round(grace))))
+            await self._engine.call(lambda client: client.stop(seen.id, timeout=math.ceil(grace)))
         data = await logs.whole(self._engine, seen.id, logs.SAVED)
         self._records.save_log(seen.slot, seen.index, data)
         await self._remove(seen)
