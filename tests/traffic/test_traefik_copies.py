@@ -5,7 +5,7 @@ import re
 from collections import Counter
 
 import pytest
-from traefik_world import traefik, put
+from traefik_world import put, traefik
 from traffic_world import visitor
 
 from crossfade.core.durations import FULL
