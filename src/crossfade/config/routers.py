@@ -120,7 +120,7 @@ class EnvoyRouter(_Router):
 
 
 class TraefikRouter(_Router):
-    """Traffic goes through Traefik 3 (the `traefik` extra brings it): our own child, by its file provider."""
+    """Traffic goes through Traefik 3 (3.7 or newer; the `traefik` extra brings it): our own child, with a plugin of ours."""
 
     can: ClassVar[Capabilities] = Capabilities(mirror=True)
 
