@@ -80,10 +80,11 @@ class ManagedHAProxy:
         if (pid := self.child.pid()) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGUSR1)  # takes no new connection, and leaves after its last request
-        for _ in range(int(grace / 0.02)):
-            if not self.child.running():
-                break
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(CrossfadeError):  # it is gone
+            for _ in range(int(grace / 0.05)):
+                if not await self.api.busy():
+                    break
+                await asyncio.sleep(0.05)
         await self.child.stop(grace=2)
         with contextlib.suppress(OSError):
             (self.folder / "master.sock").unlink(missing_ok=True)

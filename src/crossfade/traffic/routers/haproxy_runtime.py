@@ -169,6 +169,11 @@ class RuntimeApi:
             return False
         return True
 
+    async def busy(self) -> int:
+        """Requests under way in all workers, of all targets."""
+        tables = [_rows(await self.ask(f"{worker.prefix}show stat -1 2 -1")) for worker in await self.workers()]
+        return sum(int(row["scur"] or 0) for rows in tables for row in rows)
+
     async def ask(self, command: str) -> str:
         """The answer to one line of commands."""
         try:
