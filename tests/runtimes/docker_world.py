@@ -123,7 +123,8 @@ class Daemon:
         self.stop()
         for process in [each for each in psutil.process_iter() if self._ours(each)]:
             with contextlib.suppress(psutil.Error):
-                process.kill()
+                for each in (*process.children(recursive=True), process):
+                    each.kill()
         with Path("/proc/mounts").open() as mounts:
             ours = [line.split()[1] for line in mounts if line.split()[1].startswith(f"{self.folder}/")]
         for each in reversed(ours):
