@@ -33,5 +33,5 @@ async def forget(router):
     response["resources"][0]["virtual_hosts"] = []
     router._envoy.write("routes", orjson.dumps({**response, "version_info": "nothing"}))
     async with asyncio.timeout(20):
-        while (await router._envoy.admin.state()).routes != "nothing":  # noqa: ASYNC110 - as above
+        while (await router._envoy.admin.state()).versions["routes"] != "nothing":  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Envoy keeps the router contract."""
+"""Envoy keeps the router contract, with visitors on the line too."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 from envoy_world import envoy, forget, kill
 from traffic_world import visitor
 
-from crossfade.testing.router_contract import RouterContract
+from crossfade.testing.router_traffic_contract import RouterTrafficContract
 from free_ports import free_port
 
 pytestmark = pytest.mark.real
@@ -20,9 +20,12 @@ def router(place, require):
     asyncio.run(made.close())
 
 
-class TestEnvoy(RouterContract):
+class TestEnvoy(RouterTrafficContract):
     def again(self, router):
         return envoy(router._folder, router._settings.listen)
+
+    def otherwise(self, router, **settings):
+        return envoy(router._folder, router._settings.listen, **settings)
 
     async def visit(self, router, requests):
         async with visitor(router.address) as client:

@@ -15,13 +15,12 @@ import ipaddress
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Self
-
-import httpx
 
 from crossfade.config.model import Deployment
 from crossfade.config.routers import Capabilities
@@ -30,7 +29,6 @@ from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableErro
 from crossfade.traffic.address import dialled, settings_of
 from crossfade.traffic.counting import CounterProcess
 from crossfade.traffic.port import SLOTS, Counts, RouterView, Routes, Slot, other
-from crossfade.traffic.routers.envoy_admin import State
 from crossfade.traffic.routers.envoy_config import (
     PROBE_HEADER,
     SLOT_HEADER,
@@ -97,16 +95,16 @@ class EnvoyRouter:
         known = await asyncio.to_thread(self._file.read)
         fence = known.fence if known else 0
         try:
-            state, flying = await self._envoy.admin.state(), await self._envoy.admin.in_flight()
+            state, now = await self._envoy.admin.state(), await self._envoy.admin.in_force()
         except UnreachableError as error:
             return RouterView(reachable=False, fence=fence, detail=error.what)
-        accepted = parse(state.line)
-        if accepted is None or not state.listener:
-            detail = state.refused or "Envoy has nothing for this target"
-            return RouterView(reachable=True, fence=fence, in_flight=flying, detail=detail)
-        upstreams = {slot: state.addresses[slot] or () for slot in SLOTS}
-        routes = replaced(accepted.routes, upstreams=upstreams)
-        return RouterView(reachable=True, routes=routes, fence=max(fence, accepted.fence), in_flight=flying)
+        accepted = parse(now.line)
+        if accepted is None or not state.versions["listener"]:
+            detail = "Envoy has nothing for this target"
+            return RouterView(reachable=True, fence=fence, in_flight=state.flying, detail=detail)
+        routes = replaced(accepted.routes, upstreams=now.addresses)
+        fence = max(fence, accepted.fence)
+        return RouterView(reachable=True, routes=routes, fence=fence, in_flight=state.flying)
 
     async def apply(self, routes: Routes, *, fence: int) -> None:
         """Put `routes` in force: the line on disk first, then the same in Envoy."""
@@ -129,21 +127,10 @@ class EnvoyRouter:
     async def confirm(self, routes: Routes) -> bool:
         """Whether every worker answers real requests through the listener as `routes` mean."""
         try:
-            workers = await self._envoy.admin.workers()
+            workers = (await self._envoy.admin.state()).workers
         except UnreachableError:
             workers = 1  # the listener will tell
-        expected, seen = _expectations(routes, self._settings.override_header), set[str]()
-        for turn in range(max(KNOCKS * workers, len(expected))):
-            headers, slot = expected[turn % len(expected)]
-            probe = await self._probe(headers)
-            if probe is None or probe.accepted is None or probe.accepted.routes != _whole(routes):
-                return False
-            if slot not in (None, probe.slot):
-                return False
-            seen.add(probe.worker)
-            if turn + 1 >= len(expected) and len(seen) >= workers:
-                break
-        return True
+        return await asyncio.to_thread(self._all_agree, _whole(routes), workers)
 
     async def counts(self, since: float) -> Counts:
         """Closed one-second buckets from `since` on; a counter that died is started again."""
@@ -162,56 +149,64 @@ class EnvoyRouter:
         await self._counter.stop()
 
     async def _tell(self, files: dict[str, bytes], accepted: Accepted) -> None:
-        """Bring Envoy from what it has to what `files` say, in the order in which nobody is lost."""
-        state, names = await self._envoy.admin.state(), {name: version(content) for name, content in files.items()}
-        wanted = {slot: accepted.routes.upstreams.get(slot, ()) for slot in SLOTS}
-        if state.clusters != names["clusters"]:
-            await self._told("clusters", files, lambda now: now.clusters == names["clusters"])
-        for slot in SLOTS:
-            if state.addresses[slot] is None or (wanted[slot] and state.addresses[slot] != wanted[slot]):
-                await self._told(slot, files, _serves(slot, wanted[slot]))
-        if state.routes != names["routes"]:
-            await self._told("routes", files, lambda now: now.routes == names["routes"])
-        for slot in SLOTS:
-            if not wanted[slot] and state.addresses[slot]:
-                await self._told(slot, files, _serves(slot, wanted[slot]))
-        if state.listener != names["listener"]:
-            await self._told("listener", files, lambda now: now.listener == names["listener"])
+        """Bring Envoy from what it has taken to what `files` say, in the order in which nobody is lost."""
+        ended = [slot for slot in SLOTS if not accepted.routes.upstreams.get(slot)]
+        serving = [slot for slot in SLOTS if slot not in ended]
+        taken = (await self._envoy.admin.state()).versions
+        for name in ("clusters", *serving, "routes", *ended, "listener"):
+            if taken[name] != version(files[name]):
+                await self._told(name, files[name])
 
-    async def _told(self, name: str, files: dict[str, bytes], true: Callable[[State], bool]) -> None:
+    async def _told(self, name: str, content: bytes) -> None:
         """Replace one file, and wait until Envoy has taken it."""
-        await asyncio.to_thread(self._envoy.write, name, files[name])
-        for _ in range(int(PATIENCE / 0.005)):
-            state = await self._envoy.admin.state()
-            if true(state):
+        await asyncio.to_thread(self._envoy.write, name, content)
+        for turn in range(int(PATIENCE / 0.002)):
+            if (await self._envoy.admin.state()).versions[name] == version(content):
                 return
-            if state.refused:
+            if turn % 50 == 49 and (refusal := await self._envoy.admin.refusal()):  # noqa: PLR2004 - now and then
                 break
             await asyncio.sleep(0.002)
+        else:
+            refusal = self._envoy.last_words("reject")
         raise CrossfadeError(
             "envoy.refused",
-            f"Envoy does not take its {name}: {state.refused or self._envoy.last_words('reject')}",
+            f"Envoy does not take its {name}: {refusal}",
             where=str(self._envoy.folder / f"{name}.json"),
             next="repair what it names; the next attempt writes it anew",
             retry=True,
         )
 
-    async def _probe(self, headers: dict[str, str]) -> Probe | None:
+    def _all_agree(self, routes: Routes, workers: int) -> bool:
+        expected, seen = _expectations(routes, self._settings.override_header), set[str]()
+        for turn in range(max(KNOCKS * workers, len(expected))):
+            headers, slot = expected[turn % len(expected)]
+            probe = self._probe(headers)
+            if probe is None or probe.accepted is None or probe.accepted.routes != routes:
+                return False
+            if slot not in (None, probe.slot):
+                return False
+            seen.add(probe.worker)
+            if turn + 1 >= len(expected) and len(seen) >= workers:
+                break
+        return True
+
+    def _probe(self, headers: dict[str, str]) -> Probe | None:
         """Ask the data plane on a connection of its own; None where whoever listens there does not know us."""
-        transport = httpx.AsyncHTTPTransport(verify=False)  # plain HTTP
-        own = {PROBE_HEADER: self._token(), "Connection": "close", **headers}
+        host, _, port = self.address.rpartition(":")
         try:
-            async with httpx.AsyncClient(transport=transport, timeout=5, trust_env=False) as client:
-                answer = await client.get(f"http://{self.address}/", headers=own)
-        except httpx.HTTPError as error:
+            with contextlib.closing(HTTPConnection(host.strip("[]"), int(port), timeout=5)) as connection:
+                connection.request("GET", "/", headers={PROBE_HEADER: self._token(), **headers})
+                answer = connection.getresponse()
+                text = answer.read().decode(errors="replace")
+        except (OSError, HTTPException) as error:
             raise UnreachableError(
                 "envoy.no-answer",
                 f"nobody answers on {self.address}: {str(error) or type(error).__name__}",
                 where=f"router.listen {self._settings.listen}",
                 next="the next step of a rollout starts Envoy again",
             ) from error
-        slot, worker = (answer.headers.get(name) for name in (SLOT_HEADER, WORKER_HEADER))
-        return Probe(slot, worker, parse(answer.text)) if slot and worker else None
+        slot, worker = answer.headers.get(SLOT_HEADER), answer.headers.get(WORKER_HEADER)
+        return Probe(slot, worker, parse(text)) if slot and worker else None
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -227,10 +222,10 @@ class EnvoyRouter:
 
     def _files(self, accepted: Accepted) -> dict[str, bytes]:
         """What Envoy shall watch, by name."""
-        setup, folder, pairs = self._setup(), str(self._envoy.folder), _pairs(accepted)
+        setup, pairs, folder, copies = self._setup(), _pairs(accepted), str(self._envoy.folder), str(self._envoy.copies)
         return {
-            "listener": listener(setup, folder),
-            "clusters": clusters(folder),
+            "listener": listener(setup, folder, copies),
+            "clusters": clusters(folder, copies),
             "routes": told(setup, accepted),
             **{slot: endpoints(slot, pairs[slot]) for slot in SLOTS},
         }
@@ -274,10 +269,6 @@ def _expectations(routes: Routes, header: str) -> list[tuple[dict[str, str], Slo
 
 def _whole(routes: Routes) -> Routes:
     return replaced(routes, upstreams={slot: tuple(routes.upstreams.get(slot, ())) for slot in SLOTS})
-
-
-def _serves(slot: Slot, addresses: tuple[str, ...]) -> Callable[[State], bool]:
-    return lambda state: state.addresses[slot] == addresses
 
 
 def _pairs(accepted: Accepted) -> dict[Slot, list[tuple[str, str]]]:

@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-import httpx
+import orjson
 
 from crossfade.core.errors import UnreachableError
 from crossfade.traffic.port import SLOTS, Slot
+from crossfade.traffic.routers.envoy_config import LISTENER, ROUTES
 
 Json = dict[str, Any]
 
-_FLYING = ("upstream_rq_active", "upstream_rq_pending_active")
+FILES: Mapping[str, str] = {
+    "listener": "listener_manager.lds.version_text",
+    "clusters": "cluster_manager.cds.version_text",
+    "routes": f"http.{LISTENER}.rds.{ROUTES}.version_text",
+    **{str(slot): f"cluster.{slot}.version_text" for slot in SLOTS},
+}
+"""Where Envoy tells which version of each of its files it has taken."""
+
+_FLYING = {slot: [f"cluster.{slot}.upstream_rq_{kind}" for kind in ("active", "pending_active")] for slot in SLOTS}
+_WORKERS = "server.concurrency"
+_ASKED = "|".join(re.escape(name) for name in (*FILES.values(), *chain(*_FLYING.values()), _WORKERS))
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What Envoy has taken: the version of each of its files, and what they say.
+    """What Envoy has taken, the version of each of its files by name, and what it does.
 
-    `line` is that of the routes, empty where there is none; `addresses` are those of each slot, as they are
-    called; `refused` is what Envoy says about a listener that it does not take.
+    `flying` are requests, streams and websockets under way for each slot, those that wait for a connection too;
+    `workers` are its threads that serve.
     """
 
-    listener: str = ""
-    clusters: str = ""
-    routes: str = ""
-    line: str = ""
-    addresses: Mapping[Slot, tuple[str, ...] | None] = field(default_factory=dict)
-    refused: str = ""
+    versions: Mapping[str, str]
+    flying: Mapping[Slot, int]
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What its files say: the line of the routes (empty where there is none), and the addresses of each slot."""
+
+    line: str
+    addresses: Mapping[Slot, tuple[str, ...]]
 
 
 class EnvoyAdmin:
@@ -41,41 +64,34 @@ class EnvoyAdmin:
         self.socket = socket
 
     async def state(self) -> State:
-        """What is in force now."""
-        async with self._client() as client:
-            return State(
-                **_listener(await _dump(client, "dynamic_listeners", "name,active_state.version_info,error_state")),
-                clusters=_version(await _dump(client, "dynamic_active_clusters", "version_info,cluster.name")),
-                **_routes(await _dump(client, "dynamic_route_configs")),
-                addresses=_addresses(await _dump(client, "dynamic_endpoint_configs")),
-            )
+        """What it has taken, and what it does."""
+        (answer,) = await self._ask(f"/stats?{urlencode({'filter': f'^({_ASKED})$', 'format': 'json'})}")
+        said = {row["name"]: row["value"] for row in answer.get("stats", ()) if "name" in row}
+        return State(
+            versions={name: str(said.get(stat, "")) for name, stat in FILES.items()},
+            flying={slot: sum(int(said.get(name, 0)) for name in names) for slot, names in _FLYING.items()},
+            workers=int(said.get(_WORKERS, 1)),
+        )
 
-    async def in_flight(self) -> dict[Slot, int]:
-        """Requests, streams and websockets under way for each slot, those that wait for a connection too."""
-        async with self._client() as client:
-            names = rf"^cluster\.({'|'.join(SLOTS)})\.({'|'.join(_FLYING)})$"
-            found = (await _get(client, "/stats", filter=names, format="json")).json()["stats"]
-        flying = {entry["name"]: int(entry["value"]) for entry in found if "name" in entry}
-        return {slot: sum(flying.get(f"cluster.{slot}.{name}", 0) for name in _FLYING) for slot in SLOTS}
+    async def in_force(self) -> InForce:
+        """What it does with requests now."""
+        routes, endpoints = await self._ask(_dump("dynamic_route_configs"), _dump("dynamic_endpoint_configs"))
+        return InForce(_line(routes.get("configs", [])), _addresses(endpoints.get("configs", [])))
 
-    async def workers(self) -> int:
-        """How many threads serve."""
-        async with self._client() as client:
-            said = (await _get(client, "/server_info")).json()
-        return int(said["command_line_options"]["concurrency"])
+    async def refusal(self) -> str:
+        """What it says about listeners that it does not take; empty where it takes them."""
+        (answer,) = await self._ask(_dump("dynamic_listeners", mask="name,error_state"))
+        faults = [each["error_state"] for each in answer.get("configs", []) if "error_state" in each]
+        return "; ".join(str(each.get("details", "")) for each in faults)
 
     async def let_go(self) -> None:
         """Take no new visitors, and see those off who are there."""
-        async with self._client() as client:
-            (await client.post("/drain_listeners")).raise_for_status()
+        await self._ask("/drain_listeners", method="POST")
 
-    @contextlib.asynccontextmanager
-    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        transport = httpx.AsyncHTTPTransport(uds=str(self.socket), verify=False)  # plain HTTP on a socket
+    async def _ask(self, *paths: str, method: str = "GET") -> list[Json]:
         try:
-            async with httpx.AsyncClient(transport=transport, base_url="http://envoy", timeout=10) as client:
-                yield client
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            return await asyncio.to_thread(_answers, self.socket, method, paths)
+        except (OSError, HTTPException, ValueError) as error:
             raise UnreachableError(
                 "envoy.unreachable",
                 f"Envoy does not take commands: {str(error) or type(error).__name__}",
@@ -84,48 +100,47 @@ class EnvoyAdmin:
             ) from error
 
 
-async def _get(client: httpx.AsyncClient, path: str, **query: str) -> httpx.Response:
-    return (await client.get(path, params=query)).raise_for_status()
+def connect(path: Path | str) -> HTTPConnection:
+    """A connection to the admin API behind the socket `path`."""
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    door.settimeout(10)
+    try:
+        door.connect(str(path))
+    except OSError:
+        door.close()
+        raise
+    connection = HTTPConnection("envoy")
+    connection.sock = door
+    return connection
 
 
-async def _dump(client: httpx.AsyncClient, resource: str, mask: str | None = None) -> list[Json]:
-    query = {"resource": resource, **({"mask": mask} if mask else {}), "include_eds": ""}
-    answer = await client.get("/config_dump", params=query)
-    if answer.status_code == httpx.codes.NOT_FOUND:  # nothing of the kind yet
-        return []
-    found: list[Json] = answer.raise_for_status().json().get("configs", [])
-    return found
+def asked(connection: HTTPConnection, path: str, method: str = "GET") -> Json:
+    """What the admin API answers; nothing where it does not know what is asked for, or has nothing to say."""
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read()
+    known: Json = orjson.loads(body) if answer.status == HTTPStatus.OK and body.startswith(b"{") else {}
+    return known
 
 
-def _version(dump: list[Json]) -> str:
-    """The version of all of them; empty while they differ."""
-    versions = {str(each.get("version_info", "")) for each in dump}
-    return versions.pop() if len(versions) == 1 else ""
+def _answers(path: Path, method: str, paths: tuple[str, ...]) -> list[Json]:
+    with contextlib.closing(connect(path)) as connection:
+        return [asked(connection, each, method) for each in paths]
 
 
-def _listener(dump: list[Json]) -> dict[str, str]:
-    ours = next((each for each in dump if each.get("name") == "crossfade"), {})
-    return {
-        "listener": str(ours.get("active_state", {}).get("version_info", "")),
-        "refused": str(ours.get("error_state", {}).get("details", "")),
-    }
+def _dump(resource: str, **query: str) -> str:
+    return f"/config_dump?{urlencode({'resource': resource, 'include_eds': '', **query})}"
 
 
-def _routes(dump: list[Json]) -> dict[str, str]:
+def _line(dump: list[Json]) -> str:
     hosts = [host for each in dump for host in each.get("route_config", {}).get("virtual_hosts", ())]
     known: Json = hosts[0].get("metadata", {}).get("filter_metadata", {}) if hosts else {}
-    told = str(known.get("envoy.filters.http.lua", {}).get("told", ""))
-    return {"routes": _version(dump), "line": told.partition("\n")[0]}
+    return str(known.get("envoy.filters.http.lua", {}).get("told", "")).partition("\n")[0]
 
 
-def _addresses(dump: list[Json]) -> dict[Slot, tuple[str, ...] | None]:
-    """The addresses of each slot; None while its two clusters differ, or know nothing of it."""
-    found: dict[Slot, tuple[str, ...] | None] = {}
-    for slot in SLOTS:
-        ours = [each["endpoint_config"] for each in dump if each["endpoint_config"].get("cluster_name") == slot]
-        lists = {tuple(_called(each)) for each in ours}
-        found[slot] = lists.pop() if len(lists) == 1 else None
-    return found
+def _addresses(dump: list[Json]) -> dict[Slot, tuple[str, ...]]:
+    known = {each["endpoint_config"].get("cluster_name"): each["endpoint_config"] for each in dump}
+    return {slot: tuple(_called(known.get(slot, {}))) for slot in SLOTS}
 
 
 def _called(assignment: Json) -> list[str]:

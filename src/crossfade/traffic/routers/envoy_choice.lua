@@ -1,7 +1,8 @@
 -- What Envoy does with each request: read what is in force, choose a slot, and see when it is answered.
 --
 -- What is in force comes with the routes, as metadata of the virtual host: the line of the route file, then our
--- token, the override header, and the kind and the name of stickiness, one a line. The constants stand above.
+-- token, the override header, and the kind and the name of stickiness, one a line. The constants stand above;
+-- where COPIES is true, requests are copies that the canary gets.
 
 local bit = require("bit")
 local band, bxor, rshift, tobit = bit.band, bit.bxor, bit.rshift, bit.tobit
@@ -140,8 +141,29 @@ local function introduce(handle, headers)
   end
 end
 
+local function copied(handle, headers, now)
+  if now.count[now.canary] == 0 then -- it has just gone
+    handle:respond({[":status"] = "503"}, "")
+    return
+  end
+  local kept = handle:streamInfo():dynamicMetadata()
+  kept:set("crossfade", "arm", now.canary)
+  kept:set("crossfade", "began", tonumber(handle:timestampString(EnvoyTimestampResolution.MICROSECOND)))
+  local introduced = (headers:get("x-forwarded-for") or ""):match("^(.*),[^,]*$")
+  if introduced then -- Envoy has added itself to what was said of the visitor
+    headers:replace("x-forwarded-for", introduced)
+  end
+  headers:replace(COPY_HEADER, "true")
+  headers:replace(SLOT_HEADER, now.canary)
+  handle:clearRouteCache()
+end
+
 function envoy_on_request(handle)
   local headers, now = handle:headers(), current(handle)
+  if COPIES then
+    copied(handle, headers, now)
+    return
+  end
   local user, given = identified(headers, now)
   local slot = slot_of(headers, now, user)
   if now.token ~= "" and headers:get(PROBE_HEADER) == now.token then
@@ -162,6 +184,7 @@ function envoy_on_request(handle)
     kept:set("crossfade", "cookie", given)
   end
   introduce(handle, headers)
+  headers:remove(COPY_HEADER)
   headers:replace(SLOT_HEADER, slot)
   handle:clearRouteCache()
 end

@@ -4,6 +4,9 @@ Envoy watches six files, and takes each as a whole when it is replaced. `listene
 once; `blue` and `green` hold the addresses of the slots; `routes` holds everything else in a single value, the
 line of the route file, which a program in Envoy (`envoy_choice.lua`) reads for every request. So a weight, a
 stable slot and a salt change together, and nothing is drained or opened when they do.
+
+A copy of a request is sent to a second listener of the same Envoy, on a socket of ours, from where it goes to
+the canary like any other request: so it is counted and seen in flight like any other.
 """
 
 from __future__ import annotations
@@ -27,14 +30,16 @@ Json = dict[str, Any]
 PROBE_HEADER = "X-Crossfade-Probe"
 SLOT_HEADER = "X-Crossfade-Slot"
 WORKER_HEADER = "X-Crossfade-Worker"
+COPY_HEADER = "X-Crossfade-Copy"
 COOKIE_AGE = 90 * 24 * 3600
 ROUTES = "crossfade"
-COUNT = "crossfade.requests"
+LISTENER = "crossfade"
 
 _TYPE = "type.googleapis.com/envoy."
 _CONNECT_SECONDS = 2
 _UNANSWERED = ["LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "URX", "UPE", "NC"]
-_MANY = 1_000_000
+_LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+_UNLIMITED = {"thresholds": [dict.fromkeys(_LIMITS, 1_000_000)]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +67,23 @@ def bootstrap(folder: str, socket: str) -> Json:
     }
 
 
-def listener(setup: SetUp, folder: str) -> bytes:
-    """The listener: one HTTP server, our program, and the count of what it saw."""
+def listener(setup: SetUp, folder: str, copies: str) -> bytes:
+    """Two listeners, each with an HTTP server, our program, and the count of what it saw: for visitors, and for copies."""
     host, _, port = setup.listen.rpartition(":")
     address: Json = {"address": host.strip("[]") or "0.0.0.0", "port_value": int(port)}  # noqa: S104 - as the user says
     if host == "[::]":
         address["ipv4_compat"] = True
-    server = _typed("extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", _server(folder))
-    chain = {"filters": [{"name": "http", "typed_config": server}]}
+    door = {"path": copies, "mode": 0o600}
     return _response(
         "config.listener.v3.Listener",
-        {
-            "name": "crossfade",
-            "address": {"socket_address": address},
-            "filter_chains": [chain],
-            "tcp_backlog_size": 4096,
-        },
+        _listener(LISTENER, {"socket_address": address}, _server(folder, copies=False)),
+        _listener("copies", {"pipe": door}, _server(folder, copies=True)),
     )
 
 
-def clusters(folder: str) -> bytes:
-    """A cluster for each slot, and one more for the copies that the slot gets; their addresses come by file."""
-    return _response(
-        "config.cluster.v3.Cluster", *(_cluster(slot, kind, folder) for slot in SLOTS for kind in ("", "-copies"))
-    )
+def clusters(folder: str, copies: str) -> bytes:
+    """A cluster for each slot, whose addresses come by file, and one for copies: our own second listener."""
+    return _response("config.cluster.v3.Cluster", *(_cluster(slot, folder) for slot in SLOTS), _copies(copies))
 
 
 def endpoints(slot: Slot, addresses: Sequence[tuple[str, str]]) -> bytes:
@@ -121,12 +119,14 @@ def version(response: bytes) -> str:
     return str(orjson.loads(response)["version_info"])
 
 
-def program() -> str:
-    """The text of the program that chooses."""
+def program(*, copies: bool = False) -> str:
+    """The text of the program that chooses; `copies`: the one that sends copies to the canary."""
     constants = {
         "PROBE_HEADER": PROBE_HEADER.lower(),
         "SLOT_HEADER": SLOT_HEADER.lower(),
         "WORKER_HEADER": WORKER_HEADER.lower(),
+        "COPY_HEADER": COPY_HEADER.lower(),
+        "COPIES": copies,
         "COOKIE_AGE": str(COOKIE_AGE),
         "LONGEST": LONGEST,
         "FOREIGN": FOREIGN,
@@ -140,9 +140,17 @@ def program() -> str:
     return "\n".join((*lines, f"local BOUNDS = {{{bounds}}}", text))
 
 
-def _server(folder: str) -> Json:
+def _listener(name: str, address: Json, server: Json) -> Json:
+    manager = _typed("extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", server)
+    chain = {"filters": [{"name": "http", "typed_config": manager}]}
+    return {"name": name, "address": address, "filter_chains": [chain], "tcp_backlog_size": 4096}
+
+
+def _server(folder: str, *, copies: bool) -> Json:
     source = {"path_config_source": {"path": f"{folder}/routes.json"}, "resource_api_version": "V3"}
-    lua = _typed("extensions.filters.http.lua.v3.Lua", {"default_source_code": {"inline_string": program()}})
+    lua = _typed(
+        "extensions.filters.http.lua.v3.Lua", {"default_source_code": {"inline_string": program(copies=copies)}}
+    )
     router = _typed("extensions.filters.http.router.v3.Router", {"suppress_envoy_headers": True})
     unanswered = {"response_flag_filter": {"flags": _UNANSWERED}}
     return {
@@ -204,8 +212,7 @@ def _counting() -> Json:
     }
 
 
-def _cluster(slot: Slot, kind: str, folder: str) -> Json:
-    limits = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+def _cluster(slot: Slot, folder: str) -> Json:
     # Each request has a connection of its own: a kept one may be closed by the instance in the very moment a
     # request is written to it, and belongs to an instance that may have left.
     protocol = {
@@ -217,7 +224,7 @@ def _cluster(slot: Slot, kind: str, folder: str) -> Json:
         },
     }
     return {
-        "name": f"{slot}{kind}",
+        "name": slot,
         "type": "EDS",
         "eds_cluster_config": {
             "service_name": slot,
@@ -225,12 +232,23 @@ def _cluster(slot: Slot, kind: str, folder: str) -> Json:
         },
         "connect_timeout": f"{_CONNECT_SECONDS}s",
         "lb_policy": "ROUND_ROBIN",
-        "circuit_breakers": {"thresholds": [dict.fromkeys(limits, _MANY)]},
+        "circuit_breakers": _UNLIMITED,
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _typed(
                 "extensions.upstreams.http.v3.HttpProtocolOptions", protocol
             )
         },
+    }
+
+
+def _copies(path: str) -> Json:
+    place = {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": path}}}}]}
+    return {
+        "name": "copies",
+        "type": "STATIC",
+        "connect_timeout": f"{_CONNECT_SECONDS}s",
+        "circuit_breakers": _UNLIMITED,
+        "load_assignment": {"cluster_name": "copies", "endpoints": [place]},
     }
 
 
@@ -257,7 +275,7 @@ def _route(slot: Slot, mirror: int) -> Json:
         share = {"default_value": {"numerator": mirror, "denominator": "TEN_THOUSAND"}}  # basis points
         action["request_mirror_policies"] = [
             {
-                "cluster": f"{other(slot)}-copies",
+                "cluster": "copies",
                 "runtime_fraction": share,
                 "disable_shadow_host_suffix_append": True,
             }

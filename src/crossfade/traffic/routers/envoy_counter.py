@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import re
-import socket
 import threading
 import time
 from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-
 from crossfade.traffic.counter import ADDRESSES, CLIENT_LEFT, Counter
 from crossfade.traffic.port import SLOTS, Counts, Slot
+from crossfade.traffic.routers.envoy_admin import asked, connect
 from crossfade.traffic.tally import BOUNDS_MS, Tally
 
 READINGS = 4
@@ -105,27 +103,23 @@ class Reader:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: HTTPConnection | None = None
         self._run = ""
 
     def read(self) -> tuple[str, dict[str, int]] | None:
         """The name of the run and its sums; None when nobody answers."""
         try:
             if self._connection is None:
-                self._connection = _connect(self._path)
-                self._run = self._ask("/server_info")["node"]["id"]
-            return self._run, {row["name"]: row["value"] for row in self._ask(_QUERY)["stats"] if "name" in row}
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+                self._connection = connect(self._path)
+                self._run = asked(self._connection, "/server_info")["node"]["id"]
+            return self._run, {
+                row["name"]: row["value"] for row in asked(self._connection, _QUERY)["stats"] if "name" in row
+            }
+        except (OSError, HTTPException, ValueError, KeyError, TypeError):
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
             return None
-
-    def _ask(self, path: str) -> dict:  # type: ignore[type-arg]  # JSON, read at once by the caller
-        assert self._connection is not None  # noqa: S101 - `read` has made it
-        self._connection.request("GET", path)
-        answer: dict = orjson.loads(self._connection.getresponse().read())  # type: ignore[type-arg]  # as above
-        return answer
 
 
 class EnvoyCounter(Counter):
@@ -157,19 +151,6 @@ class EnvoyCounter(Counter):
             for _ in range(count if kind is not None else 0):
                 self.tally.add(now - 0.001, *kind)  # type: ignore[misc]  # looked at in the line above
         self.tally.prove(now)
-
-
-def _connect(path: str) -> http.client.HTTPConnection:
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    door.settimeout(5)
-    try:
-        door.connect(path)
-    except OSError:
-        door.close()
-        raise
-    connection = http.client.HTTPConnection("envoy")
-    connection.sock = door
-    return connection
 
 
 def main() -> None:

@@ -67,6 +67,11 @@ class ManagedEnvoy:
         return next((path for path in short if path == here or _may_be_ours(path.parent)), short[-1])
 
     @property
+    def copies(self) -> Path:
+        """The socket on which it takes copies of requests, from itself."""
+        return self.socket.with_name("copies.sock")
+
+    @property
     def admin(self) -> EnvoyAdmin:
         """Its admin API."""
         return EnvoyAdmin(self.socket)
@@ -94,12 +99,13 @@ class ManagedEnvoy:
         with contextlib.suppress(UnreachableError):
             await self.admin.let_go()
             for _ in range(int(grace / 0.05)):
-                if not any((await self.admin.in_flight()).values()):
+                if not any((await self.admin.state()).flying.values()):
                     break
                 await asyncio.sleep(0.05)
         await self.child.stop(grace=3)
         with contextlib.suppress(OSError):
             self.socket.unlink(missing_ok=True)
+            self.copies.unlink(missing_ok=True)
             if self.socket.parent != self.folder:
                 self.socket.parent.rmdir()
 
@@ -115,7 +121,7 @@ class ManagedEnvoy:
 
     async def _answers(self) -> bool:
         with contextlib.suppress(UnreachableError):
-            await self.admin.workers()
+            await self.admin.state()
             return True
         return False
 
@@ -146,6 +152,7 @@ class ManagedEnvoy:
                 retry=True,
             )
         self.socket.unlink(missing_ok=True)
+        self.copies.unlink(missing_ok=True)
 
     async def _until_it_answers(self) -> None:
         for _ in range(int(PATIENCE / 0.05)):
