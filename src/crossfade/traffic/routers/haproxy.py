@@ -133,7 +133,7 @@ class HAProxyRouter:
         probes = await self._probe(*asked)
         judged = all(
             accepted is not None and accepted.routes == _whole(routes) and slot in (None, answered)
-            for (answered, accepted), slot in zip(probes, expected, strict=True)
+            for (answered, accepted), slot in zip(probes, expected, strict=False)
         )
         return judged and await _in_force(await self._current(self._setup(counter=0))) == _whole(routes)
 
@@ -190,9 +190,15 @@ class HAProxyRouter:
         """Ask the data plane with these headers: the slot that a request would reach, and the line that decided it."""
         transport = httpx.AsyncHTTPTransport(verify=False)  # plain HTTP
         own = {PROBE_HEADER: self._token()}
+        answers: list[tuple[str, Accepted | None]] = []
         try:
             async with httpx.AsyncClient(transport=transport, timeout=5, trust_env=False, headers=own) as client:
-                answers = [await client.get(f"http://{self.address}/", headers=headers) for headers in requests]
+                for headers in requests:
+                    answer = await client.get(f"http://{self.address}/", headers=headers)
+                    slot = answer.headers.get(SLOT_HEADER, "")
+                    answers.append((slot, accepted_in(answer.text) if slot else None))
+                    if not slot:  # somebody else answers there; no need to bother them further
+                        break
         except httpx.HTTPError as error:
             raise UnreachableError(
                 "haproxy.no-answer",
@@ -200,8 +206,7 @@ class HAProxyRouter:
                 where=f"router.listen {self._settings.listen}",
                 next="the next step of a rollout starts a managed HAProxy again; start an existing one yourself",
             ) from error
-        slots = [answer.headers.get(SLOT_HEADER, "") for answer in answers]
-        return [(slot, accepted_in(a.text) if slot else None) for slot, a in zip(slots, answers, strict=True)]
+        return answers
 
     @property
     def _api(self) -> RuntimeApi:
