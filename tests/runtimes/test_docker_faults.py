@@ -16,7 +16,7 @@ import psutil
 import pytest
 from docker_world import build, release
 
-from crossfade.config.model import Component
+from crossfade.config.model import Component, Ready
 from crossfade.config.runtimes import Resources
 from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.runtimes.docker.ports import is_free
@@ -154,6 +154,17 @@ async def test_a_command_that_the_image_does_not_have(docker_runtime, engine):
         assert "/no/such/program" in one.detail
         return
     assert await runtime.observe() == ()
+
+
+async def test_without_a_command_the_images_own_runs_and_is_asked_whether_it_is_ready(docker_runtime, engine):
+    build(engine.client(), "shop/own:1.0.0", changes=('CMD ["8000"]',))
+    runtime = docker_runtime()
+    await up(runtime, image="shop/own:{version}", command=(), ready=Ready(path="/version"))
+    await runtime.stop("blue")
+    image = "shop/own:{version}"
+    await runtime.start("blue", release("1.0.0", "--never-ready", image=image, ready=Ready(path="/version")), 1)
+    (one,) = await eventually(runtime, lambda seen: seen[0].failures > 1)
+    assert (one.state, "GET /healthz answered 503" in one.detail) == ("starting", True)
 
 
 async def test_a_port_of_somebody_else_is_left_to_them(docker_runtime):
