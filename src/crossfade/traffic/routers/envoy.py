@@ -167,7 +167,7 @@ class EnvoyRouter:
                 break
             await asyncio.sleep(0.002)
         else:
-            refusal = self._envoy.last_words("reject")
+            refusal = self._envoy.complaint()
         raise CrossfadeError(
             "envoy.refused",
             f"Envoy does not take its {name}: {refusal}",

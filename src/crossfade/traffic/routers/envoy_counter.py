@@ -26,7 +26,7 @@ from crossfade.traffic.tally import BOUNDS_MS, Tally
 
 READINGS = 4
 """Readings in a second."""
-_NAME = re.compile(r"crossfade\.requests\.arm\.(blue|green)\.seen\.(-|(\d)xx_(-|\d+))\.end\.(.*)")
+_NAME = re.compile(r"crossfade\.requests\.arm\.(blue|green)\.seen\.(|-|(\d)xx_(-|\d+))\.end\.(.*)")
 _QUERY = "/stats?filter=^crossfade\\.requests\\.&format=json"
 _LEFT = "DC"
 
@@ -44,14 +44,14 @@ def kind_of(name: str) -> Kind | None:
 
     >>> kind_of("crossfade.requests.arm.blue.seen.2xx_0.end.-")
     Kind(slot='blue', status=200, ms=0.5)
-    >>> kind_of("crossfade.requests.arm.green.seen.-.end.DC").status, kind_of("cluster.blue.upstream_rq_200")
+    >>> kind_of("crossfade.requests.arm.green.seen..end.DC").status, kind_of("cluster.blue.upstream_rq_200")
     (499, None)
     """
     match = _NAME.fullmatch(name)
     if match is None:
         return None
     slot = next(slot for slot in SLOTS if slot == match[1])
-    if match[2] == "-":  # no answer: the visitor left, or there was none
+    if match[3] is None:  # no answer: the visitor left, or there was none
         return Kind(slot, CLIENT_LEFT if _LEFT in match[5].split(",") else 0, None)
     return Kind(slot, int(match[3]) * 100, None if match[4] == "-" else middle(int(match[4])))
 

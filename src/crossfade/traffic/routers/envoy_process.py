@@ -109,14 +109,21 @@ class ManagedEnvoy:
             if self.socket.parent != self.folder:
                 self.socket.parent.rmdir()
 
-    def last_words(self, about: str = "") -> str:
-        """The last line that it wrote, of those with `about` in them."""
+    def last_words(self) -> str:
+        """The last line that it wrote."""
         with contextlib.suppress(OSError):
-            lines = [
-                line for line in self.child.errors.read_text(errors="replace").splitlines() if about in line.lower()
-            ]
+            lines = self.child.errors.read_text(errors="replace").strip().splitlines()
             if lines:
                 return re.sub(r"^(\[[^]]*\] ?)+", "", lines[-1])[:500]
+        return "it said nothing"
+
+    def complaint(self) -> str:
+        """What it said last about a file that it does not take, without the content, which may hold secrets."""
+        with contextlib.suppress(OSError):
+            text = self.child.errors.read_text(errors="replace").rpartition("config update ")[2]
+            if text:
+                reason = text.rpartition("\n: ")[2].strip() or text
+                return reason.partition(": {")[0][:500]
         return "it said nothing"
 
     async def _answers(self) -> bool:
