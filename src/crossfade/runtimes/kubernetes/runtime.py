@@ -1,0 +1,253 @@
+"""The port, carried out by a Kubernetes cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, Self
+
+from crossfade.cluster.api import APPS, CORE, Cluster, Json, Place, cluster_at, path
+from crossfade.cluster.faults import ConflictError
+from crossfade.cluster.mirror import Mirror, mirror_of
+from crossfade.cluster.names import Target, selects
+from crossfade.config.model import Deployment
+from crossfade.config.runtimes import KubernetesRuntime as Settings
+from crossfade.core.errors import BadInputError, CrossfadeError
+from crossfade.runtimes.kubernetes import seeing
+from crossfade.runtimes.kubernetes.inquiry import Inquiry
+from crossfade.runtimes.kubernetes.logs import Saved, follow_logs, newest_lines
+from crossfade.runtimes.kubernetes.specification import deployment, service
+from crossfade.runtimes.port import Instance, LogLine, Release
+from crossfade.traffic.port import SLOTS, Slot
+
+_LAUNCHED: Final = 5.0
+"""Seconds in which the cluster's controllers make the pods that a Deployment asks for, before `start` returns anyway."""
+_LEAVE: Final = 30.0
+"""Seconds beyond the grace time that a pod may take to be gone."""
+_TRIES: Final = 5
+_PAUSE: Final = 0.05
+COST: Final = "controller.kubernetes.io/pod-deletion-cost"
+
+
+class KubernetesRuntime:
+    """The instances of one component in one environment, as pods of one namespace.
+
+    `folder` keeps the last words of pods that are gone; `root` is the folder that a relative kubeconfig starts from.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        target: Target,
+        *,
+        folder: Path,
+        root: Path,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings, self._target = settings, target
+        self._variables = dict(variables or {})
+        self._saved = Saved(folder)
+        self._place = Place.of(settings, root)
+        self._inquiry = Inquiry(target)
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Self:
+        """The runtime that `deployment` describes; its runtime's settings must be Kubernetes'."""
+        settings = deployment.settings.runtime
+        if not isinstance(settings, Settings):
+            raise BadInputError("kubernetes.settings", f"the runtime is {settings.kind}, not kubernetes")
+        return cls(
+            settings,
+            Target(deployment.project, deployment.environment, deployment.component, settings.namespace),
+            folder=Path(deployment.state) / "pods" / deployment.environment / deployment.component,
+            root=Path(deployment.root),
+            variables=deployment.settings.variables,
+        )
+
+    async def observe(self) -> tuple[Instance, ...]:
+        """All instances of both slots; asks the cluster only about those that are not well, or after a silence."""
+        deployments, pods = await asyncio.gather(self._deployments.objects(), self._pods.objects())
+        told = await self._inquiry.about(
+            self._cluster, [each for each in seeing.alive(pods) if not seeing.is_well(each)]
+        )
+        return seeing.instances(deployments, pods, told)
+
+    async def start(self, slot: Slot, release: Release, count: int) -> None:
+        """Make `count` instances of `release` run in `slot`; what runs is scaled and never replaced.
+
+        Raises CrossfadeError `runtime.slot-occupied` when the slot holds another version, and BadInputError where an
+        object of somebody else has the name of one of ours.
+        """
+        if count < 0:
+            how = "ask for 0 or more"
+            raise BadInputError("runtime.count", f"{count} instances cannot run", where=self._target.where, next=how)
+        wanted = deployment(self._target, slot, release, count, settings=self._settings, variables=self._variables)
+        for _ in range(_TRIES):
+            with contextlib.suppress(ConflictError):  # somebody else was faster: look again
+                await self._bring_about(slot, release.version, wanted)
+                break
+        else:
+            what = f"others go on changing {self._target.slot(slot)}"
+            how = f"see who: kubectl get deployment {self._target.slot(slot)} --show-managed-fields -o yaml"
+            raise CrossfadeError("kubernetes.contended", what, where=self._target.where, next=how, retry=True)
+        await self._until(slot, lambda pods: len(seeing.staying(pods)) == count, time.monotonic() + _LAUNCHED)
+
+    async def stop(self, slot: Slot) -> None:
+        """End every instance in `slot`: TERM, then KILL after the grace time; its Service stays, and leads nowhere."""
+        there = await self._there(slot)
+        if there is None:
+            return
+        pods = [each for each in await self._pods.read() if seeing.slot_of(each) == slot]
+        listening = [asyncio.create_task(self._saved.listen(self._cluster, self._target, slot, each)) for each in pods]
+        try:
+            if there["spec"].get("replicas") != 0:
+                await self._cluster.merge(self._path(slot), {"spec": {"replicas": 0}})
+            grace = max((int(each["spec"].get("terminationGracePeriodSeconds", 30)) for each in pods), default=30)
+            left = await self._until(slot, lambda pods: not seeing.alive(pods), time.monotonic() + grace + _LEAVE)
+            if left:
+                raise self._stuck(left)
+            await self._cluster.delete(self._path(slot), propagationPolicy="Background")
+            await asyncio.wait(listening, timeout=1) if listening else None
+        finally:
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(*listening, return_exceptions=True)
+        await self._deployments.read()
+
+    def logs(self, *, slot: Slot | None = None, lines: int = 100, follow: bool = False) -> AsyncIterator[LogLine]:
+        """The newest `lines` lines of each instance, oldest first, also of instances that have ended.
+
+        Kubernetes does not tell the two streams apart: all lines are of `out`.
+        """
+        slots = SLOTS if slot is None else (slot,)
+
+        async def pods() -> list[Json]:
+            return [each for each in await self._pods.objects() if seeing.slot_of(each) in slots]
+
+        return self._lines(slots, pods, lines=lines, follow=follow)
+
+    async def _lines(
+        self, slots: tuple[Slot, ...], pods: Callable[[], Awaitable[list[Json]]], *, lines: int, follow: bool
+    ) -> AsyncIterator[LogLine]:
+        for line in await newest_lines(
+            self._cluster, self._target, await pods(), saved=self._saved, slots=slots, count=lines
+        ):
+            yield line
+        if follow:
+            async for line in follow_logs(self._cluster, self._target, pods):
+                yield line
+
+    # -- starting and ending -------------------------------------------------------------------------
+
+    async def _bring_about(self, slot: Slot, version: str, wanted: Json) -> None:
+        """The slot's Service, and its Deployment: made, or scaled where it runs this version already."""
+        there = await self._there(slot)
+        pods = [each for each in await self._pods.read() if seeing.slot_of(each) == slot]
+        self._refuse_other_version(slot, version, there, pods)
+        await self._service(slot)
+        count = wanted["spec"]["replicas"]
+        if (
+            there is not None
+            and seeing.version_of(there) == version
+            and (there["spec"].get("replicas") or seeing.alive(pods))
+        ):
+            if there["spec"].get("replicas") != count:
+                await self._number(pods, count)
+                change = {
+                    "metadata": {"resourceVersion": there["metadata"]["resourceVersion"]},
+                    "spec": {"replicas": count},
+                }
+                await self._cluster.merge(self._path(slot), change)
+            return
+        if there is not None:  # it stands empty, and its pods would be others
+            await self._cluster.delete(self._path(slot), propagationPolicy="Background")
+        await self._cluster.apply(self._path(slot), wanted)
+
+    async def _number(self, pods: list[Json], count: int) -> None:
+        """Number the pods that are there, and have the cluster end those with the highest: the others stay as they are."""
+        for index, pod in enumerate(seeing.staying(pods)):
+            where = path(CORE, self._target.namespace, "pods", pod["metadata"]["name"])
+            marks = {seeing.INDEX: str(index), **({COST: "-1"} if index >= count else {})}
+            with contextlib.suppress(BadInputError):  # it is gone meanwhile, or we may not: then the cluster chooses
+                await self._cluster.merge(where, {"metadata": {"annotations": marks}})
+
+    async def _service(self, slot: Slot) -> None:
+        where = path(CORE, self._target.namespace, "services", self._target.slot(slot))
+        there = await self._cluster.get(where)
+        if there is not None:
+            self._ours(there, "Service")
+        await self._cluster.apply(where, service(self._target, slot))
+
+    async def _there(self, slot: Slot) -> Json | None:
+        """The slot's Deployment; BadInputError when somebody else's has its name."""
+        there = await self._cluster.get(self._path(slot))
+        if there is not None:
+            self._ours(there, "Deployment")
+        return there
+
+    def _ours(self, thing: Json, kind: str) -> None:
+        name, labels = thing["metadata"]["name"], thing["metadata"].get("labels") or {}
+        if not self._target.selector.items() <= labels.items():
+            raise BadInputError(
+                "kubernetes.name-taken",
+                f"a {kind} {name} is there that is not ours",
+                where=f"namespace {self._target.namespace}",
+                next="rename it, or give Crossfade a namespace of its own: `runtime.namespace`",
+            )
+
+    def _refuse_other_version(self, slot: Slot, version: str, there: Json | None, pods: list[Json]) -> None:
+        held = {seeing.version_of(each) for each in seeing.alive(pods)}
+        if there is not None and there["spec"].get("replicas"):
+            held.add(seeing.version_of(there))
+        for other in held - {version}:
+            raise CrossfadeError(
+                "runtime.slot-occupied",
+                f"slot {slot} of {self._target.where} holds {other}, so {version} cannot start there",
+                where=f"Deployment {self._target.slot(slot)}",
+                next=f"stop slot {slot} first",
+            )
+
+    async def _until(self, slot: Slot, true: Callable[[list[Json]], bool], give_up: float) -> list[Json]:
+        """The slot's pods once `true` holds of them, or as they are when it is time to give up."""
+        await asyncio.gather(self._deployments.read(), self._pods.read())
+        while True:
+            pods = [each for each in await self._pods.objects() if seeing.slot_of(each) == slot]
+            if true(pods):
+                return []
+            if time.monotonic() > give_up:
+                return pods
+            await asyncio.sleep(_PAUSE)
+
+    def _stuck(self, pods: list[Json]) -> CrossfadeError:
+        names = ", ".join(each["metadata"]["name"] for each in seeing.alive(pods))
+        nodes = ", ".join(sorted({each["spec"].get("nodeName", "?") for each in pods}))
+        return CrossfadeError(
+            "kubernetes.not-gone",
+            f"the cluster does not end {names}",
+            where=f"node {nodes}",
+            next=f"look at the node: kubectl describe node {nodes}; where it is lost for good: kubectl delete pod --force {names}",
+            retry=True,
+        )
+
+    def _path(self, slot: Slot) -> str:
+        return path(APPS, self._target.namespace, "deployments", self._target.slot(slot))
+
+    # -- looking -------------------------------------------------------------------------------------
+
+    @property
+    def _cluster(self) -> Cluster:
+        return cluster_at(self._place)
+
+    @property
+    def _pods(self) -> Mirror:
+        return self._mirror(path(CORE, self._target.namespace, "pods"))
+
+    @property
+    def _deployments(self) -> Mirror:
+        return self._mirror(path(APPS, self._target.namespace, "deployments"))
+
+    def _mirror(self, where: str) -> Mirror:
+        return mirror_of(self._cluster, where, selects(self._target.selector))
