@@ -35,7 +35,7 @@ import psutil
 from crossfade.config.routers import CaddyRouter as Settings
 from crossfade.config.routers import Sticky
 from crossfade.core.durations import FULL
-from crossfade.testing.load import EVERYTHING, Load, Plan, causes
+from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.caddy import CaddyRouter
 from crossfade.traffic.routers.caddy_config import PROBE_HEADER

@@ -16,7 +16,7 @@ from crossfade.engine.views import View
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Terms, begin
 from crossfade.store import AuditRow
-from crossfade.testing.load import Sample
+from crossfade.traffic.load import Sample
 
 PACE = Pace()
 

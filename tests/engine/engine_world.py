@@ -25,7 +25,7 @@ from crossfade.engine.site import RealSites, Site
 from crossfade.engine.views import View
 from crossfade.runtimes.shim.folder import MARKER
 from crossfade.store import Store
-from crossfade.testing.load import Load, Plan, causes
+from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import SLOTS
 from crossfade.traffic.routers.route_file import RouteFile
 from free_ports import free_port

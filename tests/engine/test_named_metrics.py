@@ -22,8 +22,8 @@ from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Terms, begin
 from crossfade.testing.fake_router import FakeProxy, FakeRouter
 from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
-from crossfade.testing.load import Load
-from crossfade.testing.load import Plan as Visits
+from crossfade.traffic.load import Load
+from crossfade.traffic.load import Plan as Visits
 from crossfade.traffic.port import SLOTS
 from free_ports import free_port
 from store_samples import deployment

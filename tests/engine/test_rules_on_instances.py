@@ -12,8 +12,8 @@ from crossfade.config.load import load, resolve
 from crossfade.engine.control import Control
 from crossfade.engine.site import RealSites
 from crossfade.engine.worker import Worker
-from crossfade.testing.load import Load
-from crossfade.testing.load import Plan as Visits
+from crossfade.traffic.load import Load
+from crossfade.traffic.load import Plan as Visits
 from crossfade.traffic.port import SLOTS
 from free_ports import free_port
 

@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Version", VERSION)
+        self.send_header("X-App-Version", VERSION)
         self.end_headers()
         self.wfile.write(body)
 

@@ -10,8 +10,8 @@ import pytest
 from traffic_world import caddy, open_shop, shops, visitor
 
 from crossfade.core.errors import CrossfadeError
-from crossfade.testing.load import Load, Plan, causes
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.caddy_config import PROBE_HEADER
 from free_ports import free_port

@@ -11,8 +11,8 @@ from haproxy_world import haproxy, kill, put
 from traffic_world import shops, visitor
 
 from crossfade.core.errors import BadInputError, CrossfadeError
-from crossfade.demo.load import Load, Plan, causes
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.haproxy_config import PROBE_HEADER
 from free_ports import free_port

@@ -10,8 +10,8 @@ from haproxy_world import haproxy
 from traffic_world import Visitors, open_shop
 
 from crossfade.core.durations import FULL
-from crossfade.demo.load import EVERYTHING, Plan, causes
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.load import EVERYTHING, Plan, causes
 from crossfade.traffic.port import SLOTS, Routes, other
 from free_ports import free_port
 

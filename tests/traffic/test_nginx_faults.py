@@ -14,8 +14,8 @@ from nginx_world import kill_all, nginx, put
 from traffic_world import shops, visitor
 
 from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError
-from crossfade.testing.load import Load, Plan, causes
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.nginx_config import PROBE_HEADER, TOKEN_HEADER
 from crossfade.traffic.routers.nginx_process import find_program

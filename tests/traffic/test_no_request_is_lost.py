@@ -9,8 +9,8 @@ import pytest
 from traffic_world import Visitors, open_shop
 
 from crossfade.core.durations import FULL
-from crossfade.testing.load import EVERYTHING, Load, Plan, causes
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import SLOTS, Routes, other
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone]

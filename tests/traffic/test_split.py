@@ -9,8 +9,8 @@ from scipy.stats import chisquare
 from traffic_world import shops, visitor
 
 from crossfade.core.durations import FULL
-from crossfade.testing.load import Load, Plan
 from crossfade.traffic.buckets import bucket, threshold
+from crossfade.traffic.load import Load, Plan
 from crossfade.traffic.port import SLOTS, Routes, other
 
 pytestmark = pytest.mark.real

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from traffic_world import open_shop, shops
 
-from crossfade.testing.load import EVERYTHING, Load, Plan, causes
+from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from free_ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.alone]

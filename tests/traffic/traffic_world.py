@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 
 from crossfade.config.routers import CaddyRouter as Settings
-from crossfade.testing.load import Load
+from crossfade.traffic.load import Load
 from crossfade.traffic.routers.caddy import CaddyRouter
 
 

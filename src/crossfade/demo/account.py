@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from crossfade.testing.load import Sample
+from crossfade.traffic.load import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from crossfade.core.errors import ExitCode
 from crossfade.demo.account import bad_span, started_after
 from crossfade.engine.views import View
 from crossfade.store import AuditRow
-from crossfade.testing.load import Sample, causes
+from crossfade.traffic.load import Sample, causes
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 

@@ -20,7 +20,7 @@ from typing import IO
 
 import orjson
 
-from crossfade.testing.load import Load, Plan, Sample
+from crossfade.traffic.load import Load, Plan, Sample
 
 _WRITE_EVERY = 0.2
 _GRACE = 25.0

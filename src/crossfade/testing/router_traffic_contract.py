@@ -17,10 +17,10 @@ import pytest
 from crossfade.config.routers import StickyKind
 from crossfade.core.durations import FULL
 from crossfade.core.errors import StaleFenceError
-from crossfade.testing.load import EVERYTHING, Plan, causes
 from crossfade.testing.router_contract import RouterContract
 from crossfade.testing.visitors import Visitors, ask_each
 from crossfade.traffic.buckets import bucket, threshold
+from crossfade.traffic.load import EVERYTHING, Plan, causes
 from crossfade.traffic.port import SLOTS, Router, Routes, Slot, other
 
 Upstreams = dict[Slot, tuple[str, ...]]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from crossfade.testing.load import Load, Plan, Sample
+from crossfade.traffic.load import Load, Plan, Sample
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
