@@ -118,11 +118,15 @@ func (g *Generation) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		g.tell(rw, l, slot)
 		return
 	}
+	if l == nil {
+		nobody(rw) // no version is to blame, so nobody's count has it
+		return
+	}
 	req.Header.Del(g.told.CopyHeader)
 	a := &answer{ResponseWriter: rw, began: began, cookie: given}
 	begun(slot)
 	defer g.ended(a, req, slot)
-	if l == nil || !l.some[slot] {
+	if !l.some[slot] {
 		a.cookie = ""
 		nobody(a)
 	} else {
