@@ -15,9 +15,9 @@ from traffic_world import shops, visitor
 
 from crossfade.core.durations import FULL
 from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError
-from crossfade.testing.load import EVERYTHING, Load, Plan, causes
 from crossfade.testing.router_contract import counted
 from crossfade.traffic.buckets import bucket, threshold
+from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.envoy_config import PROBE_HEADER
 from free_ports import free_port
@@ -298,12 +298,12 @@ async def test_a_dead_instance_costs_nobody_anything(router):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         writer.close()
 
-    async with await asyncio.start_server(echo, "127.0.0.1", port := free_port(), limit=2**20):
+    async with await asyncio.start_server(echo, "127.0.0.1", port := free_port(), limit=2**24):
         dead = tuple(f"127.0.0.1:{free_port()}" for _ in range(11))
         await put(router, Routes({"blue": (*dead, f"127.0.0.1:{port}"), "green": ()}, 0, "blue"))
         async with visitor(router.address) as client:
             for number in range(24):
-                body = bytes([number]) * (300_000 if number % 2 else 10)
+                body = bytes([number]) * (3_000_000 if number % 8 == 1 else 10)
                 answer = await client.post("/a%2Fb//c;d?e=%20f", content=body)
                 assert (answer.status_code, answer.content) == (200, body)
     assert set(heads) == {b"POST /a%2Fb//c;d?e=%20f HTTP/1.1"}

@@ -37,6 +37,8 @@ LISTENER = "crossfade"
 
 _TYPE = "type.googleapis.com/envoy."
 _CONNECT_SECONDS = 2
+_REPLAYED = 16 * 1024 * 1024
+"""Bytes of a body that are kept while no instance can be connected."""
 _UNANSWERED = ["LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "URX", "UPE", "NC"]
 _LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
 _UNLIMITED = {"thresholds": [dict.fromkeys(_LIMITS, 1_000_000)]}
@@ -104,6 +106,7 @@ def routes(setup: SetUp, accepted: Accepted) -> bytes:
     host = {
         "name": ROUTES,
         "domains": ["*"],
+        "request_body_buffer_limit": _REPLAYED,
         "metadata": {"filter_metadata": {"envoy.filters.http.lua": {"told": told}}},
         "routes": [*(_route(slot, copies[slot]) for slot in SLOTS), nobody],
     }
