@@ -35,7 +35,8 @@ COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 class KubernetesRuntime:
     """The instances of one component in one environment, as pods of one namespace.
 
-    `folder` keeps the last words of pods that are gone; `root` is the folder that a relative kubeconfig starts from.
+    `folder` keeps the last words of pods that are gone; `root` is the folder that a relative kubeconfig starts from;
+    `blind` says that the router cannot tell which requests are in flight.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class KubernetesRuntime:
         folder: Path,
         root: Path,
         variables: Mapping[str, str] | None = None,
+        blind: bool = False,
     ) -> None:
+        self._blind = blind
         self._settings, self._target = settings, target
         self._variables = dict(variables or {})
         self._saved = Saved(folder)
@@ -65,6 +68,7 @@ class KubernetesRuntime:
             folder=Path(deployment.state) / "pods" / deployment.environment / deployment.component,
             root=Path(deployment.root),
             variables=deployment.settings.variables,
+            blind=deployment.settings.router.kind in ("gateway-api", "ingress-nginx"),
         )
 
     async def observe(self) -> tuple[Instance, ...]:
@@ -84,7 +88,9 @@ class KubernetesRuntime:
         if count < 0:
             how = "ask for 0 or more"
             raise BadInputError("runtime.count", f"{count} instances cannot run", where=self._target.where, next=how)
-        wanted = deployment(self._target, slot, release, count, settings=self._settings, variables=self._variables)
+        wanted = deployment(
+            self._target, slot, release, count, settings=self._settings, variables=self._variables, blind=self._blind
+        )
         for _ in range(_TRIES):
             with contextlib.suppress(ConflictError):  # somebody else was faster: look again
                 await self._bring_about(slot, release.version, wanted)

@@ -28,12 +28,23 @@ Json = dict[str, Any]
 
 
 def deployment(
-    target: Target, slot: Slot, release: Release, count: int, *, settings: Settings, variables: Mapping[str, str]
+    target: Target,
+    slot: Slot,
+    release: Release,
+    count: int,
+    *,
+    settings: Settings,
+    variables: Mapping[str, str],
+    blind: bool = False,
 ) -> Json:
-    """The Deployment of `slot`; BadInputError for a workload without image or port, or a strange placeholder."""
+    """The Deployment of `slot`; BadInputError for a workload without image or port, or a strange placeholder.
+
+    `blind`: the router cannot tell what is in flight, so a pod waits for all of the drain's time before TERM.
+    """
     labels = {**target.labels, SLOT: slot, "app.kubernetes.io/instance": target.slot(slot)}
     versioned = {**labels, "app.kubernetes.io/version": label(release.version)}
-    pod = _pod(target, slot, release, settings, variables)
+    drain = release.workload.drain.timeout
+    pod = _pod(target, slot, release, settings, variables, settle=drain if blind else min(SETTLE, drain))
     digest = hashlib.sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()
     return {
         "apiVersion": "apps/v1",
@@ -74,11 +85,12 @@ def service(target: Target, slot: Slot) -> Json:
     }
 
 
-def _pod(target: Target, slot: Slot, release: Release, settings: Settings, variables: Mapping[str, str]) -> Json:
+def _pod(
+    target: Target, slot: Slot, release: Release, settings: Settings, variables: Mapping[str, str], *, settle: float
+) -> Json:
     workload = release.workload
-    settle = min(SETTLE, workload.drain.timeout)
     told: Json = {
-        "containers": [_container(target, slot, release, variables)],
+        "containers": [_container(target, slot, release, variables, settle)],
         "terminationGracePeriodSeconds": math.ceil(workload.drain.grace + settle),
     }
     if settings.service_account:
@@ -88,7 +100,7 @@ def _pod(target: Target, slot: Slot, release: Release, settings: Settings, varia
     return told
 
 
-def _container(target: Target, slot: Slot, release: Release, variables: Mapping[str, str]) -> Json:
+def _container(target: Target, slot: Slot, release: Release, variables: Mapping[str, str], settle: float) -> Json:
     workload = release.workload
     if workload.image is None:
         how = "give the component `image:` in crossfade.yaml"
@@ -122,8 +134,8 @@ def _container(target: Target, slot: Slot, release: Release, variables: Mapping[
         told["args"] = [filled(each, f"command[{i}]") for i, each in enumerate(workload.command)]
     if limits := _limits(workload):
         told["resources"] = {"limits": limits}
-    if settle := math.ceil(min(SETTLE, workload.drain.timeout)):
-        told["lifecycle"] = {"preStop": {"sleep": {"seconds": settle}}}
+    if settle > 0:
+        told["lifecycle"] = {"preStop": {"sleep": {"seconds": math.ceil(settle)}}}
     return told
 
 
