@@ -6,7 +6,7 @@ unset CDPATH
 cd -- "$(dirname -- "$0")/.."
 
 # PROGRAM:PACKAGE
-WANTED="prometheus:prometheus docker-registry:docker-registry haproxy:haproxy dockerd:docker.io"
+WANTED="prometheus:prometheus docker-registry:docker-registry haproxy:haproxy dockerd:docker.io ip:iproute2"
 
 tools=$(pwd)/.tools
 missing="" packages=""
