@@ -347,7 +347,7 @@ class Run:
                 "type": "Warning",
                 "count": there["count"] + 1 if there else 1,
                 "lastTimestamp": now(),
-            }  # fmt: skip
+            }
         )
 
     # -- telling --------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ class TestGatewayApi(RouterContract):
         assert seen.routes is None
         assert "no listener allows routes" in seen.detail
 
-    async def test_a_route_of_somebody_else_is_left_alone(self, router, running, upstreams):
+    async def test_a_route_of_somebody_else_is_left_alone(self, running, upstreams, router):  # noqa: ARG002 - its world
         other = GatewayApiRouter(Settings(gateway="edge", route="theirs"), TARGET, Place(running[1]))
         spec = {"parentRefs": [{"name": "edge"}], "rules": [{"matches": [{}]}]}
         theirs = {"kind": "HTTPRoute", "metadata": {"name": "theirs", "namespace": "shop"}, "spec": spec}

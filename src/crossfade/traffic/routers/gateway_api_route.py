@@ -18,7 +18,7 @@ from crossfade.traffic.routers.route_file import Accepted, render
 
 Json = dict[str, Any]
 PROBE_HEADER: Final = "X-Crossfade-Probe"
-TOKEN: Final = "crossfade.token"
+TOKEN: Final = "crossfade.token"  # noqa: S105 - the name of an annotation
 PROOF: Final = ".crossfade.invalid"
 """Hosts of that kind exist nowhere (RFC 2606): nobody follows the redirect by mistake."""
 
