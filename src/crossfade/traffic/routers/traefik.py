@@ -111,8 +111,8 @@ class TraefikRouter:
 
     async def close(self) -> None:
         """End what was started for this target: Traefik and the counter. Users lose the address."""
+        await self._counter.stop()  # first: while its connection is open, Traefik waits for it
         await self._traefik.stop()
-        await self._counter.stop()
 
     @property
     def _traefik(self) -> ManagedTraefik:
