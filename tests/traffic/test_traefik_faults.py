@@ -91,7 +91,7 @@ async def test_programs_that_will_not_do(make, upstreams, program):
 async def test_what_traefik_refuses_is_told_in_its_words(make, upstreams, monkeypatch):
     """A plugin that it does not understand, as a newer Traefik might not."""
     monkeypatch.setattr(traefik_process, "PATIENCE", 2.0)
-    monkeypatch.setattr(traefik_config, "_source", lambda: "package choice\n\nfunc New(")
+    monkeypatch.setattr(traefik_config, "_source", lambda _: "package choice\n\nfunc New(")
     router = make()
     with pytest.raises(CrossfadeError) as caught:
         await router.apply(Routes(upstreams, 0, "blue"), fence=1)

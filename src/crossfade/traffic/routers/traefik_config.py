@@ -28,7 +28,7 @@ SLOT_HEADER = "X-Crossfade-Slot"
 COPY_HEADER = "X-Crossfade-Copy"
 COOKIE_AGE = 90 * 24 * 3600
 MODULE = "crossfade/choice"
-STATIC, DYNAMIC, PROGRAM = "traefik.yml", "told/dynamic.yml", f"plugins-local/src/{MODULE}/choice.go"
+STATIC, DYNAMIC, PLUGIN = "traefik.yml", "told/dynamic.yml", f"plugins-local/src/{MODULE}"
 LOG = "traefik.log"
 
 assert PROBE_ARM == "probe"  # noqa: S101 - traefik_choice.go says the same word
@@ -70,18 +70,18 @@ def digest(setup: SetUp) -> str:
 
 def program_digest(setup: SetUp) -> str:
     """Names what only a restart changes: the static configuration and the program that chooses."""
-    return _digest(orjson.dumps(_static(setup)).decode() + _source())
+    return _digest(orjson.dumps(_static(setup)).decode() + _source("choice") + _source("answer"))
 
 
 def written(setup: SetUp) -> dict[str, bytes]:
     """The files that Traefik reads once, when it starts, by their names in its folder."""
-    source = _source().replace('const Program = "PROGRAM"', f'const Program = "{program_digest(setup)}"')
-    beside = PROGRAM.rpartition("/")[0]
+    name = f'const Program = "{program_digest(setup)}"'
     return {
         STATIC: orjson.dumps(_static(setup), option=orjson.OPT_INDENT_2),
-        PROGRAM: source.encode(),
-        f"{beside}/.traefik.yml": _MANIFEST.encode(),
-        f"{beside}/go.mod": f"module {MODULE}\n\ngo 1.22\n".encode(),
+        f"{PLUGIN}/choice.go": _source("choice").replace('const Program = "PROGRAM"', name).encode(),
+        f"{PLUGIN}/answer.go": _source("answer").encode(),
+        f"{PLUGIN}/.traefik.yml": _MANIFEST.encode(),
+        f"{PLUGIN}/go.mod": f"module {MODULE}\n\ngo 1.22\n".encode(),
     }
 
 
@@ -175,8 +175,8 @@ def _slots(accepted: Accepted | None) -> tuple[Json, Json]:
     return routers, services
 
 
-def _source() -> str:
-    return files(__package__).joinpath("traefik_choice.go").read_text(encoding="utf-8")
+def _source(part: str) -> str:
+    return files(__package__).joinpath(f"traefik_{part}.go").read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:
