@@ -30,6 +30,8 @@ RUNTIMES: Final = {
     "docker": "crossfade.runtimes.docker:DockerRuntime",
     "kubernetes": "crossfade.runtimes.kubernetes:KubernetesRuntime",
 }
+_EXTRAS: Final = {"gateway-api": "kubernetes", "ingress-nginx": "kubernetes"}
+"""Where the extra is not called as the kind is."""
 
 
 def adapter(known: Mapping[str, str], group: str, settings: Any) -> Any:
@@ -43,11 +45,13 @@ def adapter(known: Mapping[str, str], group: str, settings: Any) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "crossfade":
+            raise  # a fault of ours, and no part that can be installed
         raise BadInputError(
             "adapter.not-installed",
             f"{settings.kind} needs the Python package {error.name}, which is not installed",
             where=settings.kind,
-            next=f"pip install 'crossfade[{settings.kind}]'",
+            next=f"pip install 'crossfade[{_EXTRAS.get(settings.kind, settings.kind)}]'",
         ) from error
 
 
