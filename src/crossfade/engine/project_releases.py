@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from crossfade.config.load import LoadedProject
-from crossfade.engine.releasing import Release
+from crossfade.engine.release import Release
 from crossfade.versioning.coverage import Coverage
 from crossfade.versioning.edits import touched
 from crossfade.versioning.keep_a_changelog import changelog_edits

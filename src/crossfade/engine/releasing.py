@@ -7,37 +7,18 @@ is imported for a project only: a workspace of changesets has its answer sooner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossfade.engine.release import Release
 from crossfade.versioning.coverage import Coverage
-from crossfade.versioning.naming import called
-from crossfade.versioning.preparing import Prepared, open_repository, prepare_status, prepare_version
-from crossfade.versioning.values import ReleasePlan, Snapshot
+from crossfade.versioning.preparing import open_repository, prepare_status, prepare_version
+from crossfade.versioning.values import Snapshot
 
 if TYPE_CHECKING:
     from crossfade.config.load import LoadedProject
-    from crossfade.versioning.majors import Lacking
-    from crossfade.versioning.projects import OpenedProject
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What `version` would do. `lacking` is what its majors need before they may go; `names` are those that people use."""
-
-    root: Path
-    prepared: Prepared
-    names: Mapping[str, str]
-    lacking: tuple[Lacking, ...] = ()
-    project: OpenedProject | None = None
-
-    @property
-    def plan(self) -> ReleasePlan:
-        """The plan in the names that people use."""
-        return called(self.prepared.plan, self.names)
 
 
 def prepare(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crossfade.config.load import LoadedProject
 from crossfade.engine.project_releases import names_of
-from crossfade.engine.releasing import Release
+from crossfade.engine.release import Release
 from crossfade.versioning.commit_log import Start, read_commits, starting_point
 from crossfade.versioning.compatibility import Matrix, Released, matrix
 from crossfade.versioning.notes import deployment_of, migrations_of, notes_of

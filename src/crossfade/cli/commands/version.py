@@ -14,7 +14,7 @@ from crossfade.cli.repository import finish, follows_changesets, project_of, req
 from crossfade.core.errors import BadInputError, ExitCode
 
 if TYPE_CHECKING:
-    from crossfade.engine.releasing import Release
+    from crossfade.engine.release import Release
 
 _UNNAMED = "*"
 Ignore = Annotated[

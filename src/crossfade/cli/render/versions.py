@@ -13,7 +13,7 @@ from crossfade.versioning.coverage import Coverage, as_changesets_json, status_l
 from crossfade.versioning.values import Bump, PlannedRelease
 
 if TYPE_CHECKING:
-    from crossfade.engine.releasing import Release
+    from crossfade.engine.release import Release
     from crossfade.versioning.commit_log import Start
     from crossfade.versioning.proposals import Proposals
 
