@@ -146,7 +146,7 @@ class TestIngressNginx(RouterContract):
         assert await router.confirm(Routes(upstreams, 10_000, "green"))
         assert set(versions) == {(200, "1.1.0")}
 
-    async def test_an_ingress_that_leads_elsewhere_is_told_what_to_change(self, router, running, upstreams):
+    async def test_an_ingress_that_leads_elsewhere_is_told_what_to_change(self, running, upstreams, router):  # noqa: ARG002 - its world
         elsewhere = {**OWN, "metadata": {"name": "other", "namespace": "shop"}}
         paths = [{**PATHS[0], "backend": {"service": {"name": "legacy", "port": {"number": 80}}}}]
         thing = {**elsewhere, "spec": {"rules": [{"http": {"paths": paths}}]}}

@@ -208,6 +208,7 @@ class Cluster:
 def _connect(place: Place) -> tuple[str, Any]:
     """The server's address, and a client that it knows."""
     import httpx2  # noqa: PLC0415 - comes with the optional part
+    import yaml  # noqa: PLC0415 - as above
     from lightkube.config.client_adapter import AsyncClient, ConnectionParams  # noqa: PLC0415 - as above
     from lightkube.config.kubeconfig import KubeConfig  # noqa: PLC0415 - as above
     from lightkube.core.exceptions import ConfigError  # noqa: PLC0415 - as above
@@ -223,10 +224,10 @@ def _connect(place: Place) -> tuple[str, Any]:
             raise ConfigError("it names no context to be used")  # noqa: TRY301 - told as its other faults are
         parameters = ConnectionParams(timeout=httpx2.Timeout(_TIMEOUT), trust_env=False)
         client = AsyncClient(config, parameters)
-    except (ConfigError, OSError, KeyError, TypeError, ValueError) as error:
+    except (ConfigError, yaml.YAMLError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise BadInputError(
             "kubernetes.kubeconfig",
-            f"the cluster's kubeconfig cannot be used: {error}",
+            f"the cluster's kubeconfig cannot be used: {' '.join(str(error).split())}",
             where=where,
             next="correct `runtime.kubeconfig` and `runtime.context`, or set KUBECONFIG",
         ) from error

@@ -67,6 +67,11 @@ def refused(
             )
         case 404:
             return BadInputError("kubernetes.missing", _absent(said), where=where, next=_install(group, resource))
+        case _ if "field not declared in schema" in said:
+            how = "Crossfade needs Kubernetes 1.30 or newer, and the Gateway API 1.3 or newer for copies of requests"
+            return BadInputError(
+                "kubernetes.too-old", f"the cluster does not know a field: {said}", where=where, next=how
+            )
         case _ if status == _TOO_MANY or status >= _SERVERS_FAULT:
             how = "nothing was changed; it is tried again"
             return UnreachableError(

@@ -115,15 +115,15 @@ def _judged(pod: Json, status: Json, told: Told) -> tuple[State, str]:
     ready = _condition(pod, "Ready")
     if ready.get("status") == "True":
         return "ready", ""
+    if lost := _node(pod):
+        return "unready", lost
     began = moment(status["state"]["running"].get("startedAt"))
     before: State = "unready" if moment(ready.get("lastTransitionTime")) > began else "starting"
     why = ", ".join(filter(None, (told.answer, told.events))) or str(
         ready.get("message") or "no probe has succeeded yet"
     )
     last = status.get("lastState", {}).get("terminated")
-    return before, ". ".join(
-        filter(None, (_node(pod) or why, f"Before that {how_it_ended(pod, last)}" if last else ""))
-    )
+    return before, ". ".join(filter(None, (why, f"Before that {how_it_ended(pod, last)}" if last else "")))
 
 
 def _waits(pod: Json, status: Json, waiting: Json) -> tuple[State, str]:
