@@ -35,10 +35,10 @@ import psutil
 from crossfade.config.routers import CaddyRouter as Settings
 from crossfade.config.routers import Sticky
 from crossfade.core.durations import FULL
+from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.caddy import CaddyRouter
-from crossfade.traffic.routers.caddy_config import PROBE_HEADER
 
 GOAL_IN_FORCE_MS = 5.0
 GOAL_ADDED_P99_MS = 2.0

@@ -11,9 +11,9 @@ from traffic_world import caddy, open_shop, shops, visitor
 
 from crossfade.core.errors import CrossfadeError
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import Routes
-from crossfade.traffic.routers.caddy_config import PROBE_HEADER
 from free_ports import free_port
 
 pytestmark = pytest.mark.real
@@ -32,7 +32,7 @@ async def test_a_taken_address_is_told_with_its_holder(place, upstreams):
         router = caddy(place / "taken", f"127.0.0.1:{holder.getsockname()[1]}")
         with pytest.raises(CrossfadeError) as caught:
             await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-        assert caught.value.code == "caddy.address-taken"
+        assert caught.value.code == "router.address-taken"
         assert f"process {os.getpid()}" in caught.value.what
     await router.apply(Routes(upstreams, 0, "blue"), fence=1)
     assert await router.confirm(Routes(upstreams, 0, "blue"))

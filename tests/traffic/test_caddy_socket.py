@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from crossfade.core.errors import CrossfadeError
-from crossfade.traffic.routers.caddy_process import LONGEST_SOCKET, ManagedCaddy
+from crossfade.traffic.private_sockets import LONGEST
+from crossfade.traffic.routers.caddy_process import ManagedCaddy
 
 LONG = Path("/", *["a-folder-with-a-long-name"] * 6)
 
@@ -23,7 +24,7 @@ def test_it_fits_whatever_is_long(monkeypatch):
         monkeypatch.setattr(tempfile, "tempdir", temporary)
         found |= {ManagedCaddy(LONG / name, "127.0.0.1:80").socket for name in ("one", "two")}
     assert len(found) == 4
-    assert all(len(str(path)) <= LONGEST_SOCKET for path in found)
+    assert all(len(str(path)) <= LONGEST for path in found)
 
 
 def open_to_all(folder):
@@ -47,7 +48,7 @@ def a_link(folder):
 def test_a_folder_that_somebody_else_has_prepared_is_not_used(monkeypatch, taken):
     """Two shared folders: in the first our name is taken, so the second is used; where both are, it is told."""
     with tempfile.TemporaryDirectory(dir="/tmp") as first, tempfile.TemporaryDirectory(dir="/tmp") as second:
-        monkeypatch.setattr("crossfade.traffic.routers.caddy_process.SHARED", Path(second))
+        monkeypatch.setattr("crossfade.traffic.private_sockets.SHARED", Path(second))
         monkeypatch.setattr(tempfile, "tempdir", first)
         caddy = ManagedCaddy(LONG / first[-4:], "127.0.0.1:0")
         trap = caddy.socket.parent
@@ -58,7 +59,7 @@ def test_a_folder_that_somebody_else_has_prepared_is_not_used(monkeypatch, taken
         taken(other)
         with pytest.raises(CrossfadeError) as refused:
             caddy._clear_the_way()
-        assert (refused.value.code, refused.value.where) == ("caddy.socket-folder", str(other))
+        assert (refused.value.code, refused.value.where) == ("router.socket-folder", str(other))
         other.rmdir() if not other.is_symlink() else other.unlink()
         caddy._clear_the_way()
         assert (caddy.socket.parent, other.stat().st_mode & 0o777) == (other, 0o700)

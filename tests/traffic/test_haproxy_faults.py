@@ -12,9 +12,9 @@ from traffic_world import shops, visitor
 
 from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import Routes
-from crossfade.traffic.routers.haproxy_config import PROBE_HEADER
 from free_ports import free_port
 
 pytestmark = pytest.mark.real
@@ -37,11 +37,11 @@ def make(place, require):
 @pytest.mark.parametrize(
     ("says", "code"),
     [
-        ("echo 'HA-Proxy version 2.2.9-2+deb11u6 2023/04/10'", "haproxy.too-old"),
-        ("echo nginx", "haproxy.too-old"),
+        ("echo 'HA-Proxy version 2.2.9-2+deb11u6 2023/04/10'", "router.old-program"),
+        ("echo nginx", "router.no-program"),
         ('case "$1" in -v) echo HAProxy version 2.6.12;; *) echo "[ALERT] lua-load: unknown" >&2; exit 1;; esac', "haproxy.no-lua"),
         ('case "$1" in -v) echo HAProxy version 2.6.12;; *) echo "[ALERT] no such word" >&2; exit 1;; esac', "haproxy.refused"),
-        (None, "haproxy.missing"),
+        (None, "router.no-program"),
     ],
 )  # fmt: skip
 async def test_a_program_that_cannot_do_it_is_refused(make, place, upstreams, says, code):
@@ -66,7 +66,7 @@ async def test_a_taken_address_is_told_with_its_holder(place, require, upstreams
         router = haproxy(place / "taken", f"127.0.0.1:{holder.getsockname()[1]}")
         with pytest.raises(CrossfadeError, match=f"process {os.getpid()}") as caught:
             await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-        assert caught.value.code == "haproxy.address-taken"
+        assert caught.value.code == "router.address-taken"
     await put(router, upstreams, 0)
     twin = haproxy(place / "second", router._settings.listen)
     with pytest.raises(CrossfadeError, match="haproxy"):
@@ -111,7 +111,7 @@ async def test_names_become_addresses(make, upstreams):
     assert (await router.observe()).routes.upstreams == named
     with pytest.raises(BadInputError) as caught:
         await router.apply(Routes({"blue": ("no-such-host.invalid:80",), "green": ()}, 0, "blue"), fence=2)
-    assert caught.value.code == "haproxy.unknown-host"
+    assert caught.value.code == "router.unknown-host"
     assert (await router.observe()).fence == 1
 
 

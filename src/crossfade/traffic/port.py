@@ -6,7 +6,7 @@ Every adapter is proven by `crossfade.testing.RouterContract`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from crossfade.config.routers import Capabilities
@@ -56,6 +56,14 @@ class Routes:
         9500
         """
         return self.green if slot == "green" else FULL - self.green
+
+    def whole(self) -> Routes:
+        """The same with both slots named, so that equal routes are equal values.
+
+        >>> Routes({"blue": ("127.0.0.1:80",)}, green=0, stable="blue").whole().upstreams
+        {'blue': ('127.0.0.1:80',), 'green': ()}
+        """
+        return replace(self, upstreams={slot: tuple(self.upstreams.get(slot, ())) for slot in SLOTS})
 
 
 @dataclass(frozen=True, slots=True)

