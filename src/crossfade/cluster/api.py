@@ -208,7 +208,7 @@ class Cluster:
 def _connect(place: Place) -> tuple[str, Any]:
     """The server's address, and a client that it knows."""
     import httpx2  # noqa: PLC0415 - comes with the optional part
-    import yaml  # noqa: PLC0415 - as above
+    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - as above; it has no types here
     from lightkube.config.client_adapter import AsyncClient, ConnectionParams  # noqa: PLC0415 - as above
     from lightkube.config.kubeconfig import KubeConfig  # noqa: PLC0415 - as above
     from lightkube.core.exceptions import ConfigError  # noqa: PLC0415 - as above

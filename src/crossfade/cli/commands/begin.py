@@ -61,13 +61,17 @@ def init(
     health: Annotated[str, typer.Option("--health", help="HTTP path that tells whether it works.")] = "/healthz",
     listen: Annotated[str, typer.Option("--listen", help="Address that users reach.")] = "127.0.0.1:8080",
     compose: Annotated[
-        Path | None, typer.Option("--from", help="A Compose file whose services are taken over.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--from", help="A Compose file, or Deployments of Kubernetes as YAML, to take over.", metavar="FILE"
+        ),
     ] = None,
 ) -> None:
     """Write a crossfade.yaml to start from.
 
     An existing file is never overwritten. From a Compose file it takes over images, ports, variables, health checks,
-    limits and networks, and says in comments what it could not.
+    limits and networks, from what `kubectl get deployment NAME -o yaml` prints also probes and replicas; comments say
+    what it could not.
     """
     from crossfade.config.load import NAME, load_text  # noqa: PLC0415 - heavy
     from crossfade.config.starter import starter  # noqa: PLC0415 - heavy
@@ -99,7 +103,8 @@ def init(
 
 
 def _taken_over(compose: Path) -> str:
-    from crossfade.config.compose import takeover  # noqa: PLC0415 - heavy
+    from crossfade.config import compose as services  # noqa: PLC0415 - heavy
+    from crossfade.config import deployment  # noqa: PLC0415 - as above
 
     try:
         text = compose.read_text(encoding="utf-8")
@@ -109,6 +114,7 @@ def _taken_over(compose: Path) -> str:
             "init.compose-unreadable", f"{compose} cannot be read: {said}", where=str(compose)
         ) from None
     try:
+        takeover = deployment.takeover if deployment.is_deployment(text) else services.takeover
         return takeover(text, folder=compose.absolute().parent.name or "app")
     except BadInputError as error:
         raise BadInputError(error.code, error.what, where=str(compose), next=error.next) from None
