@@ -60,7 +60,7 @@ def describe(action: Action) -> str:
 
 def arm(crashes: Crashes) -> None:
     """Put a possible end between the things that the engine does."""
-    write, carry_out = Store.write, engine.carry_out
+    write, carry_out, settle = Store.write, engine.carry_out, engine.settle
 
     def writing(store: Store, turns: Sequence[Turn]) -> frozenset[str]:
         names = [name for turn in turns if (name := boundary(turn))]
@@ -77,6 +77,15 @@ def arm(crashes: Crashes) -> None:
         crashes.reach(f"acted {describe(action)}")
         return outcome
 
+    def settling(store: Store) -> None:
+        free = [each for each in store.waiting() if store.target(each.component, each.environment).rollout is None]
+        if free:
+            crashes.reach("unsettled")
+        settle(store)
+        if free:
+            crashes.reach("settled")
+
+    engine.settle = settling
     Store.write = writing  # type: ignore[method-assign]  # the product has no hook for its own death
     engine.carry_out = acting
 

@@ -83,7 +83,8 @@ class VirtualWorld:
 
         def over() -> bool:
             row = self.store.rollout(rollout)
-            return row is None or row.rollout.finished or self.clock.now() > end
+            gone = row is None and self.store.waiting_release(rollout) is None
+            return gone or (row is not None and row.rollout.finished) or self.clock.now() > end
 
         def make(store: Store, work: CarryOut, _: str) -> InlineRunner:
             return InlineRunner(store, work)

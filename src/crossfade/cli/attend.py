@@ -56,6 +56,8 @@ class Attendance:
     """Whether it stays while the rollout waits for a person."""
     fresh: bool = False
     """Whether the rollout was recorded by this very command: then carrying it is no resumption."""
+    follow: Callable[[], str] | None = None
+    """The rollout to be with now, where it may become another one."""
     _warned: bool = False
     _interrupts: int = 0
     _carrier: asyncio.Task[None] | None = None
@@ -90,6 +92,8 @@ class Attendance:
                 await asyncio.wait_for(self._woken.wait(), _LOOK_EVERY)
 
     def _look(self) -> tuple[View, Sequence[AuditRow]]:
+        if self.follow is not None and (now := self.follow()) != self.rollout:
+            self.rollout, self.after = now, 0
         view = self.control.view(self.rollout)
         rows = self.control.events(after=self.after, rollout=self.rollout)
         if rows:

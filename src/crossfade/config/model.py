@@ -237,6 +237,10 @@ class Environment(Section):
     strategy: Strategy = Field(default=Canary(), description="How a new version gets its traffic.")
     judge: Judge = Field(default=Judge(), description="How the new version is compared with the old one.")
     rules: tuple[Rule, ...] = Field(default=(), description="Absolute rules beside the comparison.")
+    supersede: Literal["reject", "queue", "latest"] = Field(
+        default="reject",
+        description="A release that comes while another one is under way: refused, waits for its end, or takes its place.",
+    )
     instances: int | None = Field(
         default=None, ge=1, le=12, description="Instances of each component here; the component's number when absent."
     )

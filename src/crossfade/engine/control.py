@@ -13,14 +13,16 @@ from crossfade.config.strategies import Direct
 from crossfade.core.errors import BadInputError
 from crossfade.core.ids import make_id, random_entropy
 from crossfade.engine.address import database_address
+from crossfade.engine.beginning import created, in_force, plan_of, rollout_of
+from crossfade.engine.standing_aside import under_way
 from crossfade.engine.views import View, Views
+from crossfade.engine.waiting import settle
 from crossfade.engine.workloads import newest_workload
-from crossfade.rollouts.plan import Plan, compile_plan
-from crossfade.rollouts.rollout import Command, Event, Terms, Verb, begin
-from crossfade.store import Store, Target, Verification
-from crossfade.traffic.port import other
+from crossfade.rollouts.plan import Plan
+from crossfade.rollouts.rollout import Command, Event, Verb
+from crossfade.store import Store, Verification, WaitingRow
 
-_FAR_BACK = 1000
+_OVERTAKEN = ("rollout.active", "rollout.outdated")
 
 
 class Control(Views):
@@ -41,15 +43,7 @@ class Control(Views):
 
     def plan(self, deployment: Deployment, version: str) -> Plan:
         """What `deploy` would do, from what is trusted there now."""
-        target = self.store.target(deployment.component, deployment.environment)
-        return compile_plan(
-            deployment.settings.strategy,
-            deployment.component,
-            deployment.environment,
-            version,
-            previous=target.version,
-            instances=deployment.instances,
-        )
+        return plan_of(deployment, version, self.store.target(deployment.component, deployment.environment))
 
     def deploy(self, deployment: Deployment, version: str, *, actor: str, reason: str = "") -> View:
         """Write down a new rollout; BadInputError `rollout.active` while another one is under way.
@@ -58,41 +52,44 @@ class Control(Views):
         the finished rollout that brought it is the answer. So a job that is run twice does its work once.
         """
         target = self.store.target(deployment.component, deployment.environment)
-        there = self._in_force(target, deployment, version)
+        there = in_force(self.store, target, deployment, version)
         if there is not None:
-            return there
-        plan = self.plan(deployment, version)
+            return self.view(there.rollout.id)
         now = self.store.now()
-        entropy = random_entropy()
-        rollout = begin(
-            make_id("ro", now, entropy),
-            plan,
-            Terms.of(deployment),
-            slot=other(target.slot) if target.slot is not None else "blue",
-            fence=target.fence,
-            salt=int.from_bytes(entropy),
-            now=now,
-        )
-        started = Event(
-            "rollout.created",
-            reason or f"{deployment.component} {version} into {deployment.environment}, {plan.strategy}",
-            actor=actor,
-            data={"version": version, "previous": plan.previous, "steps": [step.describe() for step in plan.steps]},
-        )
-        self.store.create(rollout, deployment, actor, [started])
+        rollout = rollout_of(make_id("ro", now, random_entropy()), deployment, version, target, now)
+        self.store.create(rollout, deployment, actor, [created(rollout, actor=actor, reason=reason)])
         return self.view(rollout.id)
 
-    def _in_force(self, target: Target, deployment: Deployment, version: str) -> View | None:
-        if target.version != version or target.rollout is not None:
-            return None
-        for view in self.history(component=target.component, environment=target.environment, limit=_FAR_BACK):
-            if view.rollout.plan.version == version and view.rollout.status == "done":
-                same = (view.deployment.workload, view.deployment.instances) == (
-                    deployment.workload,
-                    deployment.instances,
-                )
-                return view if same else None
-        return None
+    def release(self, deployment: Deployment, version: str, *, actor: str, reason: str = "") -> View | WaitingRow:
+        """Roll out, by the environment's policy: what meets another rollout is refused, waits, or takes its place.
+
+        A release that waits is written down; a worker starts it. The same version again is the same release.
+        """
+        policy, component, environment = deployment.settings.supersede, deployment.component, deployment.environment
+        if policy == "reject":
+            return self.deploy(deployment, version, actor=actor, reason=reason)
+        active, ahead = under_way(self.store, component, environment), self.store.waiting(component, environment)
+        if active is not None and not ahead and active.plan.version == version and active.turned_at is None:
+            return self.view(active.id)
+        if active is None and not ahead:
+            try:
+                return self.deploy(deployment, version, actor=actor, reason=reason)
+            except BadInputError as error:
+                if error.code not in _OVERTAKEN:
+                    raise
+        self.plan(deployment, version)  # what could never start need not wait
+        now = self.store.now()
+        asked = WaitingRow(
+            make_id("ro", now, random_entropy()), component, environment, version, actor, reason, now, deployment
+        )
+        waits = self.store.line.join(asked, alone=policy == "latest")
+        settle(self.store)
+        return waits if self.store.rollout(waits.id) is None else self.view(waits.id)
+
+    def withdraw(self, waits: WaitingRow, *, actor: str, reason: str = "") -> bool:
+        """Take a release out of the line; False where it waits no longer."""
+        text = reason or f"{waits.version} is taken out of the line"
+        return self.store.line.leave(waits, Event("release.withdrawn", text, actor))
 
     # -- while it runs, and back ---------------------------------------------------------------------
 

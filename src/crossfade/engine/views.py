@@ -13,8 +13,9 @@ from crossfade.config.model import Deployment
 from crossfade.core.errors import BadInputError
 from crossfade.engine.address import database_address
 from crossfade.engine.seen import Seen, read_seen
+from crossfade.engine.standing_aside import outlook
 from crossfade.rollouts.rollout import Rollout
-from crossfade.store import AuditRow, Records, RolloutRow, Target, WorkerRow, open_records
+from crossfade.store import AuditRow, Records, RolloutRow, Target, WaitingRow, WorkerRow, open_records
 
 ALIVE = 5.0
 """Age of the last heartbeat (seconds) up to which a worker counts as alive."""
@@ -65,6 +66,20 @@ class Views:
     def target(self, component: str, environment: str) -> Target:
         """What is trusted in one environment, and what is under way."""
         return self._records.target(component, environment)
+
+    def waiting(self, component: str | None = None, environment: str | None = None) -> list[WaitingRow]:
+        """Releases that wait for a target, or for any, in the order in which they are to start."""
+        return self._records.waiting(component, environment)
+
+    def waiting_release(self, waiting_id: str) -> WaitingRow | None:
+        """One release that waits; None once it has started, or was taken out."""
+        return self._records.waiting_release(waiting_id)
+
+    def outlook(self, deployment: Deployment, waits: WaitingRow | None = None) -> str:
+        """What a release meets in its target now, and what the policy does about it; nothing where it is free."""
+        return outlook(
+            self._records, waits, deployment.component, deployment.environment, deployment.settings.supersede
+        )
 
     def history(self, *, component: str | None = None, environment: str | None = None, limit: int = 50) -> list[View]:
         """Rollouts, newest first."""

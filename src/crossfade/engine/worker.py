@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -35,6 +36,7 @@ from crossfade.engine.observe import Observer
 from crossfade.engine.runner import ActionRunner, CarryOut
 from crossfade.engine.seen import SEEN, Seen
 from crossfade.engine.site import RealSites, Sites
+from crossfade.engine.waiting import settle
 from crossfade.engine.workloads import workload_of
 from crossfade.rollouts.decide import decide
 from crossfade.rollouts.rollout import Action, Decision, Event, Observed, Outcome
@@ -45,6 +47,7 @@ LEASE = 5.0
 _AT_ONCE = 256
 _PATIENCE = 2.0
 _FAULT_PAUSE = 5.0
+_SETTLE_EVERY = 1.0
 _SLOW = 1.0
 """Seconds from which a database that does not answer counts as away: it may still, and is waited for."""
 
@@ -100,6 +103,7 @@ class Worker:
         self._looking: set[asyncio.Task[None]] = set()
         self._unwritten: set[str] = set()
         self._turns: asyncio.Queue[Turn] = asyncio.Queue()
+        self._settled_at = -math.inf
 
     def stop(self) -> None:
         """Finish the looks under way, then end."""
@@ -129,6 +133,7 @@ class Worker:
         writer = asyncio.create_task(self._write_forever())
         try:
             while not self._stop.is_set() and not done():
+                await self._settle()
                 await self._claim()
             await asyncio.gather(*self._looking, return_exceptions=True)
             await asyncio.wait_for(self._turns.join(), LEASE)
@@ -152,6 +157,18 @@ class Worker:
         await self._sites.close()
         self._store.close()
         self._threads.shutdown(wait=False)
+
+    async def _settle(self) -> None:
+        """Start what waits: at first, when a rollout has ended, and once a second; hardly ever is there anything."""
+        if 0 <= self._clock.now() - self._settled_at < _SETTLE_EVERY:
+            return
+        self._settled_at = self._clock.now()
+        try:
+            await self._watching(settle, self._store)
+        except CrossfadeError as error:
+            _log.warning("what waits was not looked at: %s", error.what)
+        except Exception:  # noqa: BLE001 - one release's fault must not stop the others
+            _log.exception("what waits could not be started, in a way that was not foreseen")
 
     # -- looking -------------------------------------------------------------------------------------
 
@@ -218,6 +235,7 @@ class Worker:
         rollout = turn.rollout
         if rollout.finished:
             self._forget(rollout.id)
+            self._settled_at = -math.inf
         elif rollout.id in self._known:
             self._known[rollout.id] = replace(self._known[rollout.id], rollout=rollout)
 

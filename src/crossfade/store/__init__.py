@@ -15,6 +15,8 @@ looks opens the same records by `open_records(url)`, at a fraction of the cost.
     store.leave("worker-1")
 
     store.command(rollout_id, "pause", "ada", "lunch")  # never lost: what wakes a rollout during a look
+    store.line.join(waiting_id, deployment, "1.2.0", …)  # a release that waits for its target
+    store.line.start(waiting_id, rollout, deployment, …) # out of the line and under way, in one transaction
     store.finish_action(action_id, Outcome(ok=True))    # keeps it due at once; the first outcome stays
     store.wanted_actions()                              # the outbox: what is still to be carried out
 
@@ -33,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossfade.store.audit import AuditRow, Fault, Head, Verification
 from crossfade.store.records import Records, open_records
-from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WorkerRow
+from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WaitingRow, WorkerRow
 
 if TYPE_CHECKING:
     from crossfade.store.store import Store
@@ -49,6 +51,7 @@ __all__ = [
     "Target",
     "Turn",
     "Verification",
+    "WaitingRow",
     "WorkerRow",
     "open_records",
 ]

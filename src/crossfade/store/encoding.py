@@ -12,7 +12,7 @@ from crossfade.config.model import Deployment
 from crossfade.rollouts.rollout import ACTION, ROLLOUT, Action, Command, Rollout
 from crossfade.store.audit import Subject
 from crossfade.store.readings import Row
-from crossfade.store.rows import RolloutRow, Target
+from crossfade.store.rows import RolloutRow, Target, WaitingRow
 
 SAMPLE: TypeAdapter[Sample] = TypeAdapter(Sample)
 
@@ -88,6 +88,11 @@ def as_rollout_row(row: Row) -> RolloutRow:
         None if row["seen"] is None else orjson.loads(row["seen"]),
         row["seen_at"],
     )
+
+
+def as_waiting_row(row: Row) -> WaitingRow:
+    """A release that waits."""
+    return WaitingRow(**{**row, "deployment": Deployment.model_validate_json(row["deployment"])})
 
 
 def subject(rollout: Rollout) -> Subject:

@@ -1,7 +1,7 @@
 """The SQL of what is under way: one function per question, each within a transaction of the caller.
 
 `record_queries` has what is kept for good, `readings` what people look at. Locks are always taken in this order, so that nobody waits in a circle: schedule (by id), actions,
-rollouts, targets (by name), the head of the audit chain.
+rollouts, targets (by name), what waits for them, the head of the audit chain.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from crossfade.store.tables import (
     rollouts,
     schedule,
     targets,
+    waiting,
     workers,
 )
 
@@ -259,6 +260,27 @@ def forget_the_future(connection: sa.Connection, horizon: float) -> None:
     )
 
 
+# -- what waits -------------------------------------------------------------------------------------------
+
+
+def lock_target(connection: sa.Connection, component: str, environment: str) -> None:
+    """Keep everybody else from the line of a target until this transaction ends."""
+    raise_fence(connection, {"component": component, "environment": environment, "fence": 0})
+
+
+def insert_waiting(connection: sa.Connection, values: Values) -> None:
+    """Put a release at the end of the line of its target, which is locked."""
+    here = (waiting.c.component == values["component"], waiting.c.environment == values["environment"])
+    last = connection.execute(sa.select(sa.func.max(waiting.c.place)).where(*here)).scalar()
+    connection.execute(sa.insert(waiting), {**values, "place": (last or 0) + 1})
+
+
+def delete_waiting(connection: sa.Connection, waiting_id: str) -> bool:
+    """Take a release out of its line; whether it was there."""
+    delete = sa.delete(waiting).where(waiting.c.id == waiting_id).returning(waiting.c.id)
+    return connection.execute(delete).first() is not None
+
+
 # -- commands and actions ---------------------------------------------------------------------------------
 
 _ASK = (
@@ -267,12 +289,16 @@ _ASK = (
     .values(asked=schedule.c.asked + 1, next_at=AT_ONCE)
     .returning(schedule.c.asked)
 )
+_ASK_IF_IDLE = _ASK.where(schedule.c.asked == schedule.c.answered)
 _WAKE = sa.update(schedule).where(schedule.c.rollout == sa.bindparam("id")).values(next_at=AT_ONCE)
 
 
-def ask(connection: sa.Connection, rollout: str) -> int | None:
-    """Wake a rollout for one more command; its serial number, or None where there is no such rollout."""
-    return connection.execute(_ASK, {"id": rollout}).scalar()
+def ask(connection: sa.Connection, rollout: str, *, if_idle: bool = False) -> int | None:
+    """Wake a rollout for one more command; its serial number.
+
+    None where there is no such rollout, or with `if_idle` where another command waits for its answer.
+    """
+    return connection.execute(_ASK_IF_IDLE if if_idle else _ASK, {"id": rollout}).scalar()
 
 
 def insert_command(connection: sa.Connection, values: Values) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from crossfade.store.audit import AuditRow, Head
 
-NEWEST = "0002"
+NEWEST = "0003"
 """The newest migration (a test compares it with the folder): where the database is there already,
 Alembic is not even imported."""
 
@@ -27,6 +27,8 @@ _ROLLOUTS = """
 SELECT rollouts.component, rollouts.environment, rollouts.actor, rollouts.state, rollouts.deployment,
        looks.seen, looks.at AS seen_at
 FROM rollouts LEFT JOIN looks ON looks.rollout = rollouts.id"""
+
+_WAITING = "SELECT id, component, environment, version, actor, reason, asked_at, deployment FROM waiting"
 
 _ENTRIES = """
 SELECT sequence, at, actor, kind, rollout, component, environment, text, data AS canonical, previous, hash
@@ -67,6 +69,19 @@ def active_rollout(ask: Ask, component: str, environment: str) -> str | None:
     text = "SELECT id FROM rollouts WHERE component = :component AND environment = :environment AND active"
     row = _first(ask(text, {"component": component, "environment": environment}))
     return None if row is None else str(row["id"])
+
+
+def waiting(ask: Ask, component: str | None = None, environment: str | None = None) -> Sequence[Row]:
+    """What waits for a target, or for any, in the order in which it is to start."""
+    named = {"component": component, "environment": environment}
+    values = {name: value for name, value in named.items() if value is not None}
+    where = f"WHERE {' AND '.join(f'{name} = :{name}' for name in values)}" if values else ""
+    return ask(f"{_WAITING} {where} ORDER BY component, environment, place", values)
+
+
+def waiting_release(ask: Ask, waiting_id: str) -> Row | None:
+    """One release that waits."""
+    return _first(ask(f"{_WAITING} WHERE id = :id", {"id": waiting_id}))
 
 
 def audit(ask: Ask, *, after: int, rollout: str | None, most: int) -> list[AuditRow]:

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from crossfade.store import readings
 from crossfade.store.audit import AuditRow, Head
-from crossfade.store.encoding import as_rollout_row, as_target
+from crossfade.store.encoding import as_rollout_row, as_target, as_waiting_row
 from crossfade.store.readings import Ask, Row
-from crossfade.store.rows import RolloutRow, Target, WorkerRow
+from crossfade.store.rows import RolloutRow, Target, WaitingRow, WorkerRow
 
 T = TypeVar("T")
 
@@ -64,6 +64,15 @@ class Records(ABC):
             return as_target(component, environment, row, readings.active_rollout(ask, component, environment))
 
         return self.look(work)
+
+    def waiting(self, component: str | None = None, environment: str | None = None) -> list[WaitingRow]:
+        """Releases that wait for a target, or for any, in the order in which they are to start."""
+        return [as_waiting_row(row) for row in self.look(lambda ask: readings.waiting(ask, component, environment))]
+
+    def waiting_release(self, waiting_id: str) -> WaitingRow | None:
+        """One release that waits; None once it has started, or was taken out."""
+        row = self.look(lambda ask: readings.waiting_release(ask, waiting_id))
+        return None if row is None else as_waiting_row(row)
 
     def events(self, *, after: int = 0, rollout: str | None = None, limit: int = 1000) -> list[AuditRow]:
         """Entries of the audit record behind sequence number `after`, oldest first."""

@@ -76,6 +76,20 @@ class RolloutRow:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """A release that waits for its target; `id` is the one that its rollout will have."""
+
+    id: str
+    component: str
+    environment: str
+    version: str
+    actor: str
+    reason: str
+    asked_at: float
+    deployment: Deployment
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRow:
     """A worker that has told that it lives; `age` is how many seconds ago it did so last."""
 

@@ -19,7 +19,9 @@ from crossfade.rollouts.rollout import ACTION, OUTCOME, Action, Command, Event, 
 from crossfade.store import claims, queries, readings, record_queries
 from crossfade.store.audit import AuditRow, Head, Subject, Verification, verify
 from crossfade.store.database import Database, read_url
-from crossfade.store.encoding import SAMPLE, as_target, rollout_values, subject
+from crossfade.store.encoding import SAMPLE
+from crossfade.store.line import Line
+from crossfade.store.orders import begin, command
 from crossfade.store.place import Place
 from crossfade.store.publications import Publications
 from crossfade.store.readings import Ask
@@ -51,6 +53,7 @@ class Store(Records):
         self._closing = threading.Event()
         self._place = Place(database)
         self.publications = Publications(database)
+        self.line = Line(database)
 
     @classmethod
     def open(cls, url: str, *, clock: Clock | None = None, patience: float = 10.0) -> Store:
@@ -135,13 +138,7 @@ class Store(Records):
         """
 
         def work(connection: sa.Connection) -> None:
-            values = rollout_values(rollout, deployment, actor)
-            queries.insert_rollout(connection, values, answered=rollout.commands)
-            _require_current(connection, rollout)
-            here = {"component": rollout.plan.component, "environment": rollout.plan.environment}
-            queries.raise_fence(connection, {**here, "fence": rollout.fence})
-            record(connection, self._database.now(connection), [(subject(rollout), event) for event in events])
-            queries.notify(connection)
+            begin(connection, self._database.now(connection), rollout, deployment, actor=actor, events=events)
 
         try:
             self._database.write(work)
@@ -153,7 +150,8 @@ class Store(Records):
             "rollout.active",
             f"a rollout of {component} is under way in {environment}",
             where=self.target(component, environment).rollout or "",
-            next="follow it with 'crossfade status', or take it back with 'crossfade abort'",
+            next="follow it with 'crossfade status', take it back with 'crossfade abort', or let releases wait:"
+            " `supersede: queue` in the environment",
         )
 
     def claim(self, worker: str, *, limit: int, lease: float) -> list[Claim]:
@@ -210,23 +208,14 @@ class Store(Records):
         """Ask something of a rollout and wake it; BadInputError `rollout.unknown` where there is none."""
 
         def work(connection: sa.Connection) -> Command:
-            now = self._database.now(connection)
-            serial = queries.ask(connection, rollout_id)
-            row = None if serial is None else readings.rollout(asking(connection), rollout_id)
-            if serial is None or row is None:
+            found = command(connection, self._database.now(connection), rollout_id, verb, actor=actor, reason=reason)
+            if found is None:
                 raise BadInputError(
                     "rollout.unknown",
                     f"there is no rollout {rollout_id!r}",
                     next="'crossfade history' lists the rollouts",
                 )
-            command = Command(serial, verb, actor, reason)
-            values = {"rollout": rollout_id, "serial": serial, "verb": verb, "actor": actor, "reason": reason}
-            queries.insert_command(connection, {**values, "asked_at": now})
-            about = Subject(rollout_id, row["component"], row["environment"])
-            text = f"{verb}: {reason}" if reason else verb
-            data = {"verb": verb, "serial": serial, "reason": reason}
-            record(connection, now, [(about, Event("command.asked", text, actor, data))])
-            return command
+            return found
 
         return self._database.write(work)
 
@@ -331,19 +320,6 @@ class Store(Records):
             queries.notify(connection)
 
         self._database.write(work)
-
-
-def _require_current(connection: sa.Connection, rollout: Rollout) -> None:
-    component, environment = rollout.plan.component, rollout.plan.environment
-    target = as_target(component, environment, readings.target(asking(connection), component, environment), None)
-    if target.fence <= rollout.fence and target.version == rollout.plan.previous:
-        return
-    raise BadInputError(
-        "rollout.outdated",
-        f"{component} was changed in {environment} while this rollout was planned",
-        where=f"{target.version or 'nothing'} is trusted there now",
-        next="plan it again",
-    )
 
 
 def _all_entries(ask: Ask) -> Iterator[AuditRow]:

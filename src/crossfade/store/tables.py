@@ -74,6 +74,22 @@ schedule = sa.Table(
 """Who looks at which rollout, and when. `next_at` is 0 when somebody woke it, the end of the lease while
 a worker has it, and NULL once it has finished."""
 
+waiting = sa.Table(
+    "waiting",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("component", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("place", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("asked_at", sa.Double, nullable=False),
+    sa.Column("deployment", sa.Text, nullable=False),
+    sa.Index("waiting_in_line", "component", "environment", "place", unique=True),
+)
+"""Releases that wait for their target, in the order of `place`; `id` is the one that the rollout will have."""
+
 looks = sa.Table(
     "looks",
     metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,8 @@ def status(
             targets = place.targets(views)
             if not targets:
                 place.loaded  # noqa: B018 - says what is wrong with the file
+        elif component is not None and (waits := views.waiting_release(component)) is not None:
+            targets = [(waits.component, waits.environment)]
         elif component is not None and component.startswith("ro_"):
             return _status_of_rollout(place, views, views.view(component))
         else:
@@ -53,8 +56,9 @@ def status(
 
 def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole: bool) -> int:
     from crossfade.cli.fresh import refresh  # noqa: PLC0415 - heavy
-    from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.objects import rollout_object, waiting_objects  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import Standing, grid, tree  # noqa: PLC0415 - heavy
+    from crossfade.cli.render.waiting import waiting_lines  # noqa: PLC0415 - heavy
 
     now, watched = time.time(), views.has_worker()
     seen = refresh([views.current(*target) for target in targets], watched=watched)
@@ -67,18 +71,24 @@ def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole
                 "version": target.version,
                 "previous": target.previous,
                 "rollout": rollout_object(view, now) if view is not None else None,
+                "waiting": waiting_objects(views, (component, environment)),
             }
             for (component, environment), (target, view) in zip(targets, found, strict=True)
         ]
         place.printer.document({"watched": watched, "targets": rows})
         return ExitCode.DONE
+    waits = [line for target in targets for line in waiting_lines(views, target, now)]
     only = found[0][1] if len(found) == 1 and not whole else None
     if only is not None:
         place.printer.show(tree(only, now, watched=watched))
+        for line in waits:
+            place.printer.line(line)
         return ExitCode.DONE
     standings = [Standing(*names, target.version, view) for names, (target, view) in zip(targets, found, strict=True)]
     place.printer.show(grid(standings, now))
-    if not watched and any(view is not None and not view.rollout.finished for _, view in found):
+    for line in waits:
+        place.printer.line(line)
+    if not watched and (waits or any(view is not None and not view.rollout.finished for _, view in found)):
         place.printer.line("\nno worker is alive, so nothing moves: `crossfade status --watch` or `crossfade worker`")
     return ExitCode.DONE
 
@@ -114,13 +124,18 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
 
     Name a version (`crossfade why api@1.2.0 production`) to learn what would keep it from going out.
     """
+    from crossfade.cli.render.waiting import waiting_lines  # noqa: PLC0415 - heavy
     from crossfade.cli.render.why import why_lines  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
     name, version = _split(component)
     with place.views() as views:
-        if name is not None and name.startswith("ro_"):
-            view: View | None = views.view(name)
+        view: View | None
+        if name is not None and (waits := views.waiting_release(name)) is not None:
+            target, version = (waits.component, waits.environment), waits.version
+            view = views.current(*target)
+        elif name is not None and name.startswith("ro_"):
+            view = views.view(name)
             target = (views.view(name).deployment.component, views.view(name).deployment.environment)
         else:
             target = place.choose(views, name, environment)
@@ -128,9 +143,13 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
         blockers = _blockers(place, views, target, view, version)
         watched = views.has_worker()
         if place.printer.as_json:
-            _why_document(place, target, blockers, view)
+            _why_document(place, views, target, blockers, view)
         else:
-            for line in why_lines(target, view, version, blockers, time.time(), watched=watched):
+            now = time.time()
+            lines = why_lines(target, view, version, blockers, now, watched=watched)
+            if version is not None and (meets := _meets(place, views, target)):
+                lines.append(f"  meets     {meets}")
+            for line in [*lines, *waiting_lines(views, target, now)]:
                 place.printer.line(line)
     return ExitCode.DONE
 
@@ -151,7 +170,8 @@ def _blockers(place: Place, views: Views, target: tuple[str, str], view: View | 
         place.deployment(*target)
     except BadInputError as error:
         found.append(f"{error.what}: whoever edits it can clear this, with `crossfade check`")
-    if view is not None and not view.rollout.finished and view.rollout.plan.version != version:
+    under_way = view is not None and not view.rollout.finished and view.rollout.plan.version != version
+    if view is not None and under_way and not _meets(place, views, target):
         r = view.rollout
         found.append(
             f"{r.id} of {r.plan.version} is under way: it ends by itself, or by "
@@ -162,11 +182,20 @@ def _blockers(place: Place, views: Views, target: tuple[str, str], view: View | 
     return found
 
 
-def _why_document(place: Place, target: tuple[str, str], blockers: list[str], view: View | None) -> None:
-    from crossfade.cli.render.objects import rollout_object  # noqa: PLC0415 - heavy
+def _meets(place: Place, views: Views, target: tuple[str, str]) -> str:
+    """What a release would meet, where the policy is not to refuse it."""
+    with contextlib.suppress(BadInputError):
+        made = place.deployment(*target)
+        return views.outlook(made) if made.settings.supersede != "reject" else ""
+    return ""
+
+
+def _why_document(place: Place, views: Views, target: tuple[str, str], blockers: list[str], view: View | None) -> None:
+    from crossfade.cli.render.objects import rollout_object, waiting_objects  # noqa: PLC0415 - heavy
 
     rollout = rollout_object(view, time.time()) if view is not None else None
-    place.printer.document({"component": target[0], "environment": target[1], "blockers": blockers, "rollout": rollout})
+    about = {"component": target[0], "environment": target[1], "blockers": blockers}
+    place.printer.document({**about, "rollout": rollout, "waiting": waiting_objects(views, target)})
 
 
 def history(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crossfade.engine.control import Control
     from crossfade.engine.views import View
     from crossfade.rollouts.plan import Plan
+    from crossfade.store import WaitingRow
 
 
 def plan(ctx: typer.Context, release: Release, environment: EnvironmentArgument = None) -> None:
@@ -29,10 +30,12 @@ def plan(ctx: typer.Context, release: Release, environment: EnvironmentArgument 
     place = Place.of(ctx)
     deployment, version = _asked_for(place, release, environment)
     with place.control() as control:
-        made = control.plan(deployment, version)
+        made, meets = control.plan(deployment, version), control.outlook(deployment)
     if place.printer.as_json:
-        place.printer.document(plan_object(made, deployment.settings.judge))
+        place.printer.document(plan_object(made, deployment.settings.judge, meets))
     place.printer.show(plan_view(made, deployment))
+    if meets:
+        place.printer.line(f"  now   {meets} (supersede: {deployment.settings.supersede})")
 
 
 def deploy(
@@ -49,15 +52,23 @@ def deploy(
     traffic and the old one is drained. Where no worker is alive, the engine runs in this process; if
     that ends, running the same command again goes on where it was.
 
-    Exit codes: 0 done, 3 taken back, 4 waits for a person (without a terminal), 130 left.
+    Where another rollout is under way, the environment's `supersede` decides: it is refused, waits in line, or takes
+    its place.
+
+    Exit codes: 0 done, 3 taken back or superseded, 4 waits for a person (without a terminal), 130 left.
     """
     place = Place.of(ctx)
     deployment, version = _asked_for(place, release, environment)
+    from crossfade.cli.line import stay_in_line  # noqa: PLC0415 - heavy
+    from crossfade.engine.views import View  # noqa: PLC0415 - heavy
+
     with place.control() as control:
-        view, made, fresh = _begin(place, control, deployment, version, reason)
+        begun, made, fresh = _begin(place, control, deployment, version, reason)
+        if not isinstance(begun, View):
+            return stay_in_line(place, control, begun, made, detach=detach)
         if detach:
-            return _detached(place, control, view, made, fresh=fresh)
-        return _carry_out(place, control, view, made, fresh=fresh)
+            return _detached(place, control, begun, made, fresh=fresh)
+        return _carry_out(place, control, begun, made, fresh=fresh)
 
 
 def _asked_for(place: Place, release: str, environment: str | None) -> tuple[Deployment, str]:
@@ -76,17 +87,23 @@ def _asked_for(place: Place, release: str, environment: str | None) -> tuple[Dep
 
 def _begin(
     place: Place, control: Control, deployment: Deployment, version: str, reason: str
-) -> tuple[View, Plan, bool]:
+) -> tuple[View | WaitingRow, Plan, bool]:
     """Record the rollout, or find the one for this very version that a crash left; whether it is a fresh one."""
     from crossfade.cli.render.plan import plan_view  # noqa: PLC0415 - heavy
+    from crossfade.store import WaitingRow  # noqa: PLC0415 - heavy
 
     active = control.current(deployment.component, deployment.environment)
-    if active is not None and not active.rollout.finished and active.rollout.plan.version == version:
+    free = active is None or active.rollout.finished
+    refuses = deployment.settings.supersede == "reject"
+    if active is not None and not free and refuses and active.rollout.plan.version == version:
         return active, active.rollout.plan, False
-    if active is None or active.rollout.finished:  # else it is refused below, and a plan would only be in the way
-        place.printer.show(plan_view(control.plan(deployment, version), deployment))
-    view = control.deploy(deployment, version, actor=place.actor, reason=reason)
-    return view, view.rollout.plan, True
+    plan = control.plan(deployment, version)
+    if free or not refuses:  # else it is refused below, and a plan would only be in the way
+        place.printer.show(plan_view(plan, deployment))
+    begun = control.release(deployment, version, actor=place.actor, reason=reason)
+    if isinstance(begun, WaitingRow):
+        return begun, plan, True
+    return begun, begun.rollout.plan, free or active is None or begun.rollout.id != active.rollout.id
 
 
 def _detached(place: Place, control: Control, view: View, made: Plan, *, fresh: bool) -> int:
@@ -127,6 +144,7 @@ def _document(place: Place, control: Control, view: View, made: Plan) -> None:
     document: dict[str, Any] = {
         "plan": plan_object(made, view.deployment.settings.judge),
         "rollout": rollout_object(view, time.time()),
+        "waiting": None,
         "watched": control.has_worker(),
     }
     place.printer.document(document)

@@ -81,13 +81,39 @@ def abort(
     Stays until the previous version has all of the traffic, the data plane has confirmed it, and the
     new version's instances are drained and stopped. When the database is away it returns the traffic at
     once without it, and exits with 5; the rest follows once the database answers.
+
+    A release that waits for its target is taken out of the line: name its id, or the target where nothing else is under way.
     """
     from crossfade.cli.without_state import return_without_state  # noqa: PLC0415 - after the door
 
     try:
-        return _steer(ctx, "abort", component, environment, reason, finish=True)
+        taken_out = _take_out(Place.of(ctx), component, environment, reason)
+        return _steer(ctx, "abort", component, environment, reason, finish=True) if taken_out is None else taken_out
     except CrossfadeError as error:
         return return_without_state(Place.of(ctx), component, environment, reason, error)
+
+
+def _take_out(place: Place, component: str | None, environment: str | None, reason: str) -> int | None:
+    """Take what waits out of its line; None where a rollout is meant."""
+    with place.control() as control:
+        if component is not None and component.startswith("ro_"):
+            waits = control.waiting_release(component)
+            line = [waits] if waits is not None else []
+        elif not control.waiting():
+            return None
+        else:
+            target = place.choose(control, component, environment)
+            active = control.target(*target).rollout
+            line = control.waiting(*target) if active is None else []
+        gone = [each for each in line if control.withdraw(each, actor=place.actor, reason=reason)]
+    if not gone:
+        return None
+    for each in gone:
+        place.printer.line(f"✓ abort: {each.component} {each.version} waits no longer for {each.environment}")
+    text = ", ".join(f"{each.version} waits no longer" for each in gone)
+    if place.printer.as_json:
+        place.printer.document({"verb": "abort", "accepted": True, "text": text, "rollout": None})
+    return ExitCode.DONE
 
 
 def rollback(

@@ -44,6 +44,7 @@ from crossfade.cli.documents.rollouts import (
     StatusObject,
     StepObject,
     TargetObject,
+    WaitingObject,
     WhyObject,
 )
 from crossfade.cli.documents.versions import (
@@ -109,6 +110,7 @@ __all__ = [
     "TargetObject",
     "UnclearObject",
     "VersionObject",
+    "WaitingObject",
     "WhyObject",
     "WithdrawObject",
     "WithdrawnObject",

@@ -45,6 +45,7 @@ class PlanObject(TypedDict):
     shortest_seconds: Annotated[float, "when every step ends as early as it may"]
     longest_seconds: Annotated[float, "when every step takes as long as it may"]
     exposures: Annotated[list[ExposureObject], "the worst case at each growing shift; empty for a first release"]
+    meets: Annotated[str, "what is under way there, and what `supersede` does about it; empty where the target is free"]
 
 
 class InstanceObject(TypedDict):
@@ -140,6 +141,17 @@ class RolloutObject(TypedDict):
     finding: FindingObject | None
 
 
+class WaitingObject(TypedDict):
+    """A release that waits for its target."""
+
+    id: Annotated[str, "the id that its rollout will have"]
+    version: str
+    actor: Annotated[str, "who asked for it"]
+    reason: str
+    asked_at: float
+    behind: Annotated[str, "what it waits for, and what the policy does about it"]
+
+
 class TargetObject(TypedDict):
     """One component in one environment."""
 
@@ -148,6 +160,7 @@ class TargetObject(TypedDict):
     version: Annotated[str | None, "the trusted version; null where nothing was released"]
     previous: str | None
     rollout: Annotated[RolloutObject | None, "the one under way, else the newest"]
+    waiting: Annotated[list[WaitingObject], "releases that wait for it to end, in their order"]
 
 
 class StatusObject(TypedDict):
@@ -199,7 +212,8 @@ class DeployObject(TypedDict):
     """`crossfade deploy`, once it ends."""
 
     plan: PlanObject
-    rollout: RolloutObject
+    rollout: Annotated[RolloutObject | None, "null while it waits for its target, and where it never started"]
+    waiting: Annotated[WaitingObject | None, "where it waits for its target"]
     watched: Annotated[bool, "whether a worker is alive"]
 
 
@@ -209,7 +223,7 @@ class AnswerObject(TypedDict):
     verb: str
     accepted: Annotated[bool, "false where the command left before it was answered"]
     text: Annotated[str, "the rollout's status, or `interrupted`"]
-    rollout: RolloutObject
+    rollout: Annotated[RolloutObject | None, "null where only something that waited was taken out of the line"]
 
 
 class WhyObject(TypedDict):
@@ -219,6 +233,7 @@ class WhyObject(TypedDict):
     environment: str
     blockers: list[str]
     rollout: RolloutObject | None
+    waiting: Annotated[list[WaitingObject], "releases that wait for it to end, in their order"]
 
 
 class LogObject(TypedDict):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from crossfade.cli.documents import EventObject, FindingObject, PlanObject, RevisionObject, RolloutObject
+from crossfade.cli.documents import EventObject, FindingObject, PlanObject, RevisionObject, RolloutObject, WaitingObject
 from crossfade.cli.standing import Revision, cost, next_command, revisions, seconds_left
 from crossfade.core.durations import FULL
 from crossfade.rollouts.plan import Plan
 
 if TYPE_CHECKING:
     from crossfade.config.model import Judge
-    from crossfade.engine.views import View
+    from crossfade.engine.views import View, Views
+    from crossfade.store import WaitingRow
     from crossfade.store.audit import AuditRow
 
 
@@ -21,7 +22,7 @@ def percent(points: int) -> float:
     return points / (FULL / 100)
 
 
-def plan_object(plan: Plan, judge: Judge) -> PlanObject:
+def plan_object(plan: Plan, judge: Judge, meets: str = "") -> PlanObject:
     """Make a plan's document."""
     return {
         "component": plan.component,
@@ -54,7 +55,25 @@ def plan_object(plan: Plan, judge: Judge) -> PlanObject:
             }
             for each in plan.exposures(judge)
         ],
+        "meets": meets,
     }
+
+
+def waiting_object(waits: WaitingRow, behind: str) -> WaitingObject:
+    """Make the document of a release that waits."""
+    return {
+        "id": waits.id,
+        "version": waits.version,
+        "actor": waits.actor,
+        "reason": waits.reason,
+        "asked_at": waits.asked_at,
+        "behind": behind,
+    }
+
+
+def waiting_objects(views: Views, target: tuple[str, str]) -> list[WaitingObject]:
+    """Make the documents of all that waits for a target."""
+    return [waiting_object(each, views.outlook(each.deployment, each)) for each in views.waiting(*target)]
 
 
 def rollout_object(view: View, now: float) -> RolloutObject:
