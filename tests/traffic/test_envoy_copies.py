@@ -10,8 +10,8 @@ from traffic_world import visitor
 
 from crossfade.core.durations import FULL
 from crossfade.testing.router_contract import counted
+from crossfade.traffic.headers import COPY_HEADER
 from crossfade.traffic.port import Routes
-from crossfade.traffic.routers.envoy_config import COPY_HEADER
 from free_ports import free_port
 
 pytestmark = pytest.mark.real

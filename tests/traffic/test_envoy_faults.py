@@ -17,9 +17,9 @@ from crossfade.core.durations import FULL
 from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError
 from crossfade.testing.router_contract import counted
 from crossfade.traffic.buckets import bucket, threshold
+from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import Routes
-from crossfade.traffic.routers.envoy_config import PROBE_HEADER
 from free_ports import free_port
 
 pytestmark = pytest.mark.real
@@ -69,7 +69,7 @@ async def test_a_taken_address_is_told_with_its_holder(place, upstreams, require
         router = envoy(place / "taken", f"127.0.0.1:{holder.getsockname()[1]}")
         with pytest.raises(CrossfadeError) as caught:
             await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-        assert caught.value.code == "envoy.address-taken"
+        assert caught.value.code == "router.address-taken"
         assert f"process {os.getpid()}" in caught.value.what
     await put(router, Routes(upstreams, 0, "blue"))
     await router.close()
@@ -78,10 +78,10 @@ async def test_a_taken_address_is_told_with_its_holder(place, upstreams, require
 async def test_programs_that_will_not_do(make, upstreams, tmp_path):
     """None at all, something else, an old one, one that ends at once: each is told apart, and nothing is left."""
     for binary, code in (
-        ("no-such-envoy", "envoy.missing"),
-        (program(tmp_path, "other", "GNU bash"), "envoy.missing"),
-        (program(tmp_path, "old", "envoy  version: 0abc/1.30.2/Clean/RELEASE/BoringSSL"), "envoy.too-old"),
-        (program(tmp_path, "short", "envoy  version: 0abc/1.40.1/Clean/RELEASE/BoringSSL"), "envoy.ended"),
+        ("no-such-envoy", "router.no-program"),
+        (program(tmp_path, "other", "GNU bash"), "router.no-program"),
+        (program(tmp_path, "old", "envoy  version: 0abc/1.30.2/Clean/RELEASE/BoringSSL"), "router.old-program"),
+        (program(tmp_path, "short", "envoy  version: 0abc/1.40.1/Clean/RELEASE/BoringSSL"), "router.ended"),
     ):
         router = make(binary=binary)
         with pytest.raises(CrossfadeError) as caught:
@@ -369,7 +369,7 @@ async def test_a_host_that_is_unknown_changes_nothing(router, upstreams):
     await put(router, before)
     with pytest.raises(BadInputError) as caught:
         await router.apply(Routes({"blue": ("no-such-host.invalid:80",), "green": ()}, 0, "blue"), fence=2)
-    assert caught.value.code == "envoy.unknown-host"
+    assert caught.value.code == "router.unknown-host"
     seen = await router.observe()
     assert (seen.routes, seen.fence) == (before, 1)
 

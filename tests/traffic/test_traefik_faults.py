@@ -15,11 +15,12 @@ from traffic_world import shops, visitor
 
 from crossfade.core.errors import CrossfadeError, StaleFenceError
 from crossfade.testing.router_contract import counted
+from crossfade.traffic import startup
+from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import Routes
-from crossfade.traffic.routers import traefik_config, traefik_process
+from crossfade.traffic.routers import traefik_config
 from crossfade.traffic.routers.route_file import Accepted
-from crossfade.traffic.routers.traefik_config import PROBE_HEADER
 from free_ports import free_port
 
 pytestmark = pytest.mark.real
@@ -66,7 +67,7 @@ async def test_a_taken_address_is_told_with_its_holder(place, upstreams, require
         router = traefik(place / "taken", f"127.0.0.1:{holder.getsockname()[1]}")
         with pytest.raises(CrossfadeError) as caught:
             await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-        assert caught.value.code == "traefik.address-taken"
+        assert caught.value.code == "router.address-taken"
         assert f"process {os.getpid()}" in caught.value.what
     await put(router, Routes(upstreams, 0, "blue"))
     await router.close()
@@ -75,10 +76,10 @@ async def test_a_taken_address_is_told_with_its_holder(place, upstreams, require
 async def test_programs_that_will_not_do(make, upstreams, program):
     """None at all, something else, an old Traefik, and one that ends at once."""
     for binary, code, said in (
-        ("no-such-traefik", "traefik.missing", "no-such-traefik is not there"),
-        (program("GNU bash"), "traefik.missing", "is not Traefik"),
-        (program("Version: 3.5.1"), "traefik.too-old", "Traefik 3.5.1"),
-        (program("Version: 3.7.1"), "traefik.ended", "Traefik ended while it was starting: Version: 3.7.1"),
+        ("no-such-traefik", "router.no-program", "no-such-traefik is not there"),
+        (program("GNU bash"), "router.no-program", "is not Traefik"),
+        (program("Version: 3.5.1"), "router.old-program", "Traefik 3.5.1"),
+        (program("Version: 3.7.1"), "router.ended", "Traefik ended while it was starting: Version: 3.7.1"),
     ):
         router = make(binary=binary)
         with pytest.raises(CrossfadeError) as caught:
@@ -90,12 +91,12 @@ async def test_programs_that_will_not_do(make, upstreams, program):
 
 async def test_what_traefik_refuses_is_told_in_its_words(make, upstreams, monkeypatch):
     """A plugin that it does not understand, as a newer Traefik might not."""
-    monkeypatch.setattr(traefik_process, "PATIENCE", 2.0)
+    monkeypatch.setattr(startup, "PATIENCE", 2.0)
     monkeypatch.setattr(traefik_config, "_source", lambda _: "package choice\n\nfunc New(")
     router = make()
     with pytest.raises(CrossfadeError) as caught:
         await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-    assert caught.value.code == "traefik.unreachable"
+    assert caught.value.code == "router.unreachable"
     assert "Plugins are disabled" in caught.value.what
     monkeypatch.undo()
     await put(router, Routes(upstreams, 0, "blue"))

@@ -63,10 +63,10 @@ def numbered(routes: Routes) -> dict[Slot, tuple[str, ...]]:
     return {slot: tuple(map(resolved, routes.upstreams.get(slot, ()))) for slot in SLOTS}
 
 
-def resolved(address: str) -> str:
+def resolved(address: str, where: str | None = None) -> str:
     """`address` with a number instead of a name: of several always the same one.
 
-    Raises `BadInputError` for a name that leads nowhere.
+    Raises `BadInputError` for a name that leads nowhere; `where` says who named it.
 
     >>> resolved("10.0.0.1:80"), resolved("[0:0::1]:80")
     ('10.0.0.1:80', '[::1]:80')
@@ -75,7 +75,7 @@ def resolved(address: str) -> str:
     try:
         found = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        found = ipaddress.ip_address(_looked_up(host, int(port), address))
+        found = ipaddress.ip_address(_looked_up(host, int(port), where or address))
     return f"[{found}]:{port}" if found.version == 6 else f"{found}:{port}"  # noqa: PLR2004 - IPv6
 
 

@@ -113,8 +113,8 @@ class ProxyRouter(ABC, Generic[S]):
 
     async def close(self) -> None:
         """End what was started for this target: the proxy, where it is ours, and the counter. Users lose the address."""
+        await self._counter.stop()  # first: while its connection is open, a proxy that lets nobody down waits for it
         await self._end()
-        await self._counter.stop()
 
     @abstractmethod
     async def _end(self) -> None:

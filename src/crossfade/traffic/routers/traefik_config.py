@@ -18,15 +18,12 @@ import orjson
 
 from crossfade.config.routers import StickyKind
 from crossfade.traffic.counter import PROBE_ARM
+from crossfade.traffic.headers import COOKIE_AGE, COPY_HEADER, PROBE_HEADER, SLOT_HEADER
 from crossfade.traffic.port import SLOTS
 from crossfade.traffic.routers.route_file import Accepted, render
 
 Json = dict[str, Any]
 
-PROBE_HEADER = "X-Crossfade-Probe"
-SLOT_HEADER = "X-Crossfade-Slot"
-COPY_HEADER = "X-Crossfade-Copy"
-COOKIE_AGE = 90 * 24 * 3600
 MODULE = "crossfade/choice"
 STATIC, DYNAMIC, PLUGIN = "traefik.yml", "told/dynamic.yml", f"plugins-local/src/{MODULE}"
 LOG = "traefik.log"
