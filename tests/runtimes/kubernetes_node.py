@@ -142,6 +142,7 @@ class Kubelet:
             run.task.cancel()
             run.kill()
         await asyncio.gather(*(run.task for run in runs), return_exceptions=True)
+        await asyncio.gather(*(run.process.wait() for run in runs if run.process), return_exceptions=True)
         await self.session.close()
 
     def _changed(self, key, kind, pod):

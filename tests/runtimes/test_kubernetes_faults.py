@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from crossfade.cluster.api import Place
 from crossfade.cluster.names import Target
+from crossfade.config.model import Health
 from crossfade.config.routers import GatewayApiRouter as Edge
 from crossfade.config.routers import IngressNginxRouter as Nginx
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
@@ -214,12 +215,13 @@ async def test_a_node_that_is_gone_is_told_and_stopping_says_what_to_do(world, r
 
 
 async def test_an_unhealthy_pod_is_seen_and_comes_back(world, runtime):
-    await runtime.start("blue", release(), 1)
+    """It gets no traffic first, and is started again when it stays so."""
+    await runtime.start("blue", release(health=Health(interval=1, timeout=2, failures=1)), 1)
     seen = await eventually(runtime, all_ready(1))
     base = world.kubelet.run_of(seen[0].id).base()
     await outside(world.call, ask(world, f"{base}/sick"))
-    sick = await eventually(runtime, lambda seen: seen[0].state == "unready" or seen[0].restarts > 0)
-    assert sick[0].restarts or "no disk" in sick[0].detail
+    sick = await eventually(runtime, lambda seen: seen[0].state != "ready" and "no disk" in seen[0].detail)
+    assert sick[0].restarts == 0
     await eventually(runtime, lambda seen: seen[0].state == "ready" and seen[0].restarts == 1)
 
 

@@ -22,6 +22,8 @@ SPECIFICATION: Final = "crossfade.specification"
 NAME: Final = "CROSSFADE_INSTANCE"
 SETTLE: Final = 5.0
 """Longest pause before TERM: until then every proxy has heard that the pod is going."""
+RESTARTED_AFTER: Final = 3
+"""A pod that is unhealthy gets no traffic; one that stays so for three times as many probes is started again."""
 _INSTANCE: Final = "\0instance\0"
 
 Json = dict[str, Any]
@@ -159,6 +161,6 @@ def _probes(workload: Component) -> Json:
 
     return {
         "startupProbe": probe(health.path, math.ceil(workload.ready.deadline / every) + health.failures),
-        "livenessProbe": probe(health.path, health.failures),
+        "livenessProbe": probe(health.path, health.failures * RESTARTED_AFTER),
         "readinessProbe": probe(workload.ready.path or health.path, 1 if workload.ready.path else health.failures),
     }
