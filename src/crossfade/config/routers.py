@@ -139,8 +139,12 @@ class GatewayApiRouter(_Router):
     route: str | None = Field(
         default=None, description="Name of the HTTPRoute; made and named after the component when absent."
     )
-    gateway: str | None = Field(default=None, description="Gateway that a route of our own belongs to.")
-    hostnames: tuple[str, ...] = Field(default=(), description="Hosts that a route of our own answers for.")
+    gateway: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9.-]+(/[a-z0-9.-]+)?$",
+        description="Gateway that the route belongs to, NAME or NAMESPACE/NAME; it must be named.",
+    )
+    hostnames: tuple[str, ...] = Field(default=(), description="Hosts that the route answers for; all when empty.")
 
 
 class IngressNginxRouter(_Router):

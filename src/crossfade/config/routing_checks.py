@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from crossfade.config.faults import Path, suggest
 from crossfade.config.model import Environment, Project
 from crossfade.config.remarks import Remark
+from crossfade.config.routers import GatewayApiRouter, IngressNginxRouter
+from crossfade.config.runtimes import KubernetesRuntime
 from crossfade.config.strategies import Canary
 from crossfade.core.durations import format_share
 
@@ -23,6 +25,7 @@ def routing(project: Project) -> Iterator[Remark]:
         at: Path = ("environments", name)
         yield from _sticky(at, environment)
         yield from _capabilities(at, environment)
+        yield from _in_cluster(at, environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,19 @@ def _unknown_components(project: Project) -> Iterator[Remark]:
                     f"there is no component `{name}`",
                     suggest(name, project.components),
                 )
+
+
+def _in_cluster(at: Path, environment: Environment) -> Iterator[Remark]:
+    """Routers of a cluster lead to its Services, which only its runtime makes."""
+    router = environment.router
+    if not isinstance(router, GatewayApiRouter | IngressNginxRouter):
+        return
+    if not isinstance(environment.runtime, KubernetesRuntime):
+        what = f"{router.kind} sends traffic to Services of a cluster, and the instances are of the kind {environment.runtime.kind}"
+        yield Remark("config.not-in-cluster", ((*at, "router"),), what, "set `runtime: {kind: kubernetes}`")
+    if isinstance(router, GatewayApiRouter) and router.gateway is None:
+        what = "a route belongs to a Gateway, and none is named"
+        yield Remark("config.no-gateway", ((*at, "router"),), what, "set `gateway:` to NAME or NAMESPACE/NAME")
 
 
 def _same_address(one: _Served, other: _Served) -> bool:
