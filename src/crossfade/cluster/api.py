@@ -207,11 +207,16 @@ class Cluster:
 
 def _connect(place: Place) -> tuple[str, Any]:
     """The server's address, and a client that it knows."""
-    import httpx2  # noqa: PLC0415 - comes with the optional part
-    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - as above; it has no types here
-    from lightkube.config.client_adapter import AsyncClient, ConnectionParams  # noqa: PLC0415 - as above
-    from lightkube.config.kubeconfig import KubeConfig  # noqa: PLC0415 - as above
-    from lightkube.core.exceptions import ConfigError  # noqa: PLC0415 - as above
+    try:
+        import httpx2  # noqa: PLC0415 - comes with the optional part
+        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - as above; it has no types here
+        from lightkube.config.client_adapter import AsyncClient, ConnectionParams  # noqa: PLC0415 - as above
+        from lightkube.config.kubeconfig import KubeConfig  # noqa: PLC0415 - as above
+        from lightkube.core.exceptions import ConfigError  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        what = f"Kubernetes needs the Python package {error.name}, which is not installed"
+        how = "pip install 'crossfade[kubernetes]'"
+        raise BadInputError("adapter.not-installed", what, where="kubernetes", next=how) from error
 
     where = place.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config, or the pod's own account"
     try:

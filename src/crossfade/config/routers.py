@@ -141,7 +141,7 @@ class GatewayApiRouter(_Router):
     )
     gateway: str | None = Field(
         default=None,
-        pattern=r"^[a-z0-9.-]+(/[a-z0-9.-]+)?$",
+        min_length=1,
         description="Gateway that the route belongs to, NAME or NAMESPACE/NAME; it must be named.",
     )
     hostnames: tuple[str, ...] = Field(default=(), description="Hosts that the route answers for; all when empty.")
