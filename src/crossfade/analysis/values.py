@@ -69,6 +69,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """A rule that has fired: its text, what it has seen as a sentence, and what it asks for."""
+
+    cause: str
+    reason: str
+    action: Literal["rollback", "pause", "notify", "scale"]
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What the judge says after the newest bucket.
 
@@ -99,6 +108,8 @@ class Finding:
     stable_errors: int = 0
     action: Literal["rollback", "pause", "notify", "scale"] = "rollback"
     """What a failing rule asks for; the comparison and the guard always ask for a rollback."""
+    also: tuple[Alert, ...] = ()
+    """Every other rule that has fired as well, the gravest first."""
     unknown: tuple[str, ...] = ()
     """Rules about which too little is known, each with the reason."""
     measured: tuple[str, ...] = ()

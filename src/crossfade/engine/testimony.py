@@ -16,7 +16,7 @@ from crossfade.analysis import begin_stage, evaluate, finding, fold, start
 from crossfade.analysis.rules import Ruling
 from crossfade.analysis.sources.port import Reading
 from crossfade.analysis.state import JudgeState
-from crossfade.analysis.values import Arm, Finding, Sample
+from crossfade.analysis.values import Alert, Arm, Finding, Sample
 from crossfade.config.model import Environment
 from crossfade.core.durations import FULL
 from crossfade.rollouts.plan import Plan
@@ -147,10 +147,18 @@ def conclude(
         unknown=tuple(f"{r.text}: {r.reason}" for r in rulings if r.state == "unknown"),
         measured=tuple(r.reason for r in rulings if r.state != "unknown"),
     )
-    fired = min((r for r in rulings if r.state == "fired"), key=_gravity, default=None)
-    if fired is None:
+    fired = sorted((r for r in rulings if r.state == "fired"), key=_gravity)
+    if not fired:
         return found
-    return replace(found, verdict="fail", cause=fired.text, reason=fired.reason, action=fired.action)
+    gravest, *others = fired
+    return replace(
+        found,
+        verdict="fail",
+        cause=gravest.text,
+        reason=gravest.reason,
+        action=gravest.action,
+        also=tuple(Alert(r.text, r.reason, r.action) for r in others),
+    )
 
 
 def _of_copies(found: Finding) -> Finding:

@@ -7,8 +7,10 @@ argument, so a day of rollout is a loop over numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
-from crossfade.analysis.values import Finding
+from crossfade.analysis.values import Alert, Finding
 from crossfade.core.durations import FULL, format_share
 from crossfade.rollouts.commands import obey
 from crossfade.rollouts.draft import Draft
@@ -97,15 +99,21 @@ def _answer(draft: Draft, finding: Finding) -> None:
     if finding.action == "rollback" and draft.r.plan.previous is not None:
         draft.turn(finding.cause, finding.reason, evidence=evidence)
         return
-    if finding.cause in draft.r.noted:
-        return
-    draft.set(noted=(*draft.r.noted, finding.cause))
-    draft.record("rule.fired", finding.reason, action=finding.action, evidence=evidence)
-    if finding.action == "scale":
+    alerts = (Alert(finding.cause, finding.reason, finding.action), *finding.also)
+    for alert in alerts:
+        if alert.cause not in draft.r.noted:
+            _heed(draft, alert, evidence)
+    draft.set(noted=tuple(alert.cause for alert in alerts))
+
+
+def _heed(draft: Draft, alert: Alert, evidence: Mapping[str, Any]) -> None:
+    """Do what a rule asks for that has fired just now: once, however long it goes on."""
+    draft.record("rule.fired", alert.reason, action=alert.action, evidence=evidence)
+    if alert.action == "scale":
         draft.set(new_instances=min(draft.r.new_instances + 1, MOST_INSTANCES))
         draft.operate("start", draft.r.slot, version=draft.r.plan.version, count=draft.r.new_instances)
-    elif finding.action != "notify" and draft.r.status == "running":
-        draft.hold(finding.reason)
+    elif alert.action != "notify" and draft.r.status == "running":
+        draft.hold(alert.reason)
 
 
 def _why_not_ready(draft: Draft) -> str:
