@@ -1,7 +1,7 @@
 """A small web application for containers, which misbehaves on request; standard library only.
 
 python docker_app.py PORT [--never-ready] [--ready-after S] [--exit CODE] [--ignore-term] [--eat MB] [--error-rate R]
-`/sick`, `/well` and `/die` change what it does while it runs; `/version` says which it is.
+`/sick`, `/well`, `/break` and `/die` change what it does while it runs; `/version` says which it is.
 """
 
 # ruff: noqa: T201 - printing is what it is for
@@ -40,7 +40,11 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(7)
         if self.path in ("/sick", "/well"):
             Handler.sick = self.path == "/sick"
-        if self.path == "/healthz" and Handler.sick:
+        if self.path == "/break":
+            Handler.args.error_rate = 0.8
+        if self.path == "/health" and not Handler.sick:
+            self.answer(200, json.dumps({"status": "healthy"}))
+        elif self.path in ("/health", "/healthz") and Handler.sick:
             self.answer(503, "no disk")
         elif self.path == "/healthz" and (self.args.never_ready or time.monotonic() - BORN < self.args.ready_after):
             self.answer(503, "warming up")
