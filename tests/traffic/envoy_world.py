@@ -14,11 +14,6 @@ def envoy(folder, listen, **settings):
     return EnvoyRouter(folder, Settings(listen=listen, **settings), environment="production", component="shop")
 
 
-async def put(router, routes, fence=1):
-    await router.apply(routes, fence=fence)
-    assert await router.confirm(routes)
-
-
 async def kill(child):
     """End it as a crash would; returns once it is gone."""
     os.kill(child.pid(), signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 import subprocess
 
@@ -76,40 +75,3 @@ async def put(router, upstreams, green, stable="blue", salt=0):
     routes = Routes(upstreams, green, stable, salt)
     await router.apply(routes, fence=1)
     assert await router.confirm(routes)
-
-
-async def ask_each(router, requests, workers=16):
-    """The version that answers each request, in order; `requests` are dictionaries of headers."""
-    host, _, port = router.address.rpartition(":")
-    answers, todo = [""] * len(requests), iter(enumerate(requests))
-
-    async def work():
-        reader, writer = await asyncio.open_connection(host, int(port))
-        for place, headers in todo:
-            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            writer.write(f"GET /version HTTP/1.1\r\nHost: shop\r\n{lines}\r\n".encode())
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            length = int(re.search(r"content-length: (\d+)", head, re.IGNORECASE)[1])
-            await reader.readexactly(length)
-            assert head.startswith("HTTP/1.1 200"), head
-            answers[place] = re.search(r"x-app-version: (\S+)", head, re.IGNORECASE)[1]
-        writer.close()
-
-    await asyncio.gather(*(work() for _ in range(workers)))
-    return answers
-
-
-async def answer_quickly(version):
-    """A server that says its version and nothing else, for counting many answers in little time."""
-    body = f'{{"version":"{version}"}}'
-    answer = f"HTTP/1.1 200 OK\r\nX-App-Version: {version}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-
-    async def behave(reader, writer):
-        try:
-            while await reader.readuntil(b"\r\n\r\n"):
-                writer.write(answer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    server = await asyncio.start_server(behave, "127.0.0.1", 0)
-    return server, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"

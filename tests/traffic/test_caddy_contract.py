@@ -26,11 +26,6 @@ class TestManagedCaddy(RouterTrafficContract):
     def otherwise(self, router, **settings):
         return caddy(router._folder, router._settings.listen, **settings)
 
-    async def visit(self, router, requests):
-        async with visitor(router.address) as client:
-            for _ in range(requests):
-                assert (await client.get("/")).status_code == 200
-
     async def empty(self, router):
         own = await router._admin.config()
         await router._admin.update(lambda _: {"admin": own["admin"]})

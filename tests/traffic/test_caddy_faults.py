@@ -7,7 +7,7 @@ import socket
 
 import orjson
 import pytest
-from traffic_world import caddy, open_shop, shops, visitor
+from traffic_world import caddy, open_shop, visitor
 
 from crossfade.core.errors import CrossfadeError
 from crossfade.testing.router_contract import counted
@@ -119,56 +119,6 @@ async def test_a_dead_caddy_is_blindness(router, upstreams):
     last = (await router.counts(0)).alive_at
     await asyncio.sleep(1.5)
     assert (await router.counts(0)).alive_at == last
-
-
-async def test_streams_and_websockets_are_in_flight(router):
-    async with shops("1") as (shop,):
-        await router.apply(Routes({"blue": (shop.address,), "green": ()}, 0, "blue"), fence=1)
-        for kind in ("slow", "sse", "websocket"):
-            load = Load(router.address, Plan(rps=2, mix={kind: 1}, slow_ms=1500, stream_ms=1500))
-            load.start()
-            async with asyncio.timeout(20):
-                while (await router.observe()).in_flight["blue"] == 0:  # noqa: ASYNC110 - the world is asked
-                    await asyncio.sleep(0.02)
-            await load.stop()
-            assert causes(load.samples) == {}
-            async with asyncio.timeout(20):
-                while (await router.observe()).in_flight["blue"]:  # noqa: ASYNC110 - the world is asked
-                    await asyncio.sleep(0.02)
-
-
-async def test_a_visitor_who_leaves_is_no_error_of_the_version(router, upstreams):
-    await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-    host, _, port = router.address.rpartition(":")
-    for _ in range(5):
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /slow?ms=800 HTTP/1.1\r\nHost: shop\r\n\r\n")
-        await asyncio.sleep(0.2)
-        writer.close()
-    seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= 5)
-    assert sum(b.errors for b in seen.buckets) == 0
-    assert sum(sum(b.latency) for b in seen.buckets) == 0
-
-
-async def test_an_instance_that_hangs_up_is_an_error_of_the_version(router):
-    """A version that closes without an answer, or is not there, counts as failing; POSTs are sent once."""
-    asked = []
-
-    async def rude(reader, writer):
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.close()
-
-    server = await asyncio.start_server(rude, "127.0.0.1", 0)
-    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
-        await router.apply(Routes({"blue": (address,), "green": ()}, 0, "blue"), fence=1)
-        async with visitor(router.address) as client:
-            for number in range(6):
-                answer = await client.request(("GET", "POST")[number % 2], "/", content=b"x")
-                assert answer.status_code == 502
-    assert len(asked) == 6
-    seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= 6)
-    assert sum(b.errors for b in seen.buckets) == 6
 
 
 async def test_a_dead_instance_costs_nobody_anything(router):

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 from envoy_world import envoy, forget, kill
-from traffic_world import visitor
 
 from crossfade.testing.router_traffic_contract import RouterTrafficContract
 from free_ports import free_port
@@ -26,11 +25,6 @@ class TestEnvoy(RouterTrafficContract):
 
     def otherwise(self, router, **settings):
         return envoy(router._folder, router._settings.listen, **settings)
-
-    async def visit(self, router, requests):
-        async with visitor(router.address) as client:
-            for _ in range(requests):
-                assert (await client.get("/")).status_code == 200
 
     async def empty(self, router):
         await forget(router)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import re
 import socket
 import sys
@@ -10,13 +9,12 @@ import textwrap
 from collections import Counter
 
 import pytest
-from envoy_world import envoy, kill, put
+from envoy_world import envoy, kill
 from traffic_world import shops, visitor
 
 from crossfade.core.durations import FULL
 from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError
-from crossfade.testing.router_contract import counted
-from crossfade.traffic.buckets import bucket, threshold
+from crossfade.testing.router_contract import counted, put
 from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import Routes
@@ -240,53 +238,6 @@ async def test_the_count_is_that_of_the_visitors(router):
         await at_rest(router)
 
 
-async def test_streams_and_websockets_are_in_flight(router):
-    async with shops("1") as (shop,):
-        await put(router, Routes({"blue": (shop.address,), "green": ()}, 0, "blue"))
-        for kind in ("slow", "sse", "websocket"):
-            load = Load(router.address, Plan(rps=4, mix={kind: 1}, slow_ms=800, stream_ms=800))
-            load.start()
-            async with asyncio.timeout(20):
-                while (await router.observe()).in_flight["blue"] == 0:  # noqa: ASYNC110 - the world is asked
-                    await asyncio.sleep(0.02)
-            await load.stop()
-            assert causes(load.samples) == {}
-            await at_rest(router)
-
-
-async def test_a_visitor_who_leaves_is_no_error_of_the_version(router, upstreams):
-    await put(router, Routes(upstreams, 0, "blue"))
-    host, _, port = router.address.rpartition(":")
-    for _ in range(5):
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /slow?ms=800 HTTP/1.1\r\nHost: shop\r\n\r\n")
-        await asyncio.sleep(0.1)
-        writer.close()
-    seen = await total(router, 5)
-    assert sum((Counter(b.by_class) for b in seen.buckets), Counter()) == {"4xx": 5}
-    assert sum(sum(b.latency) for b in seen.buckets) == 0
-    await at_rest(router)
-
-
-async def test_an_instance_that_hangs_up_is_an_error_of_the_version(router):
-    """A version that closes without an answer counts as failing, and its requests are sent once."""
-    asked = []
-
-    async def rude(reader, writer):
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.close()
-
-    async with await asyncio.start_server(rude, "127.0.0.1", port := free_port()):
-        await put(router, Routes({"blue": (f"127.0.0.1:{port}",), "green": ()}, 0, "blue"))
-        async with visitor(router.address) as client:
-            for number in range(6):
-                answer = await client.request(("GET", "POST")[number % 2], "/", content=b"x")
-                assert answer.status_code == 502
-    assert len(asked) == 6
-    seen = await total(router, 6)
-    assert sum(b.errors for b in seen.buckets) == 6
-
-
 async def test_a_dead_instance_costs_nobody_anything(router):
     """Refused connections go to another instance of the slot, bodies and odd paths included."""
     heads = []
@@ -372,60 +323,3 @@ async def test_a_host_that_is_unknown_changes_nothing(router, upstreams):
     assert caught.value.code == "router.unknown-host"
     seen = await router.observe()
     assert (seen.routes, seen.fence) == (before, 1)
-
-
-async def test_without_any_version_the_answer_says_so(router):
-    await put(router, Routes({"blue": (), "green": ()}, 0, "blue"))
-    async with visitor(router.address) as client:
-        answer = await client.post("/anything", content=b"x" * 200_000)
-    assert (answer.status_code, answer.headers["x-crossfade"]) == (503, "no-version")
-    assert answer.headers["retry-after"] == "1"
-
-
-async def test_every_id_has_the_documented_bucket(make, upstreams):
-    """Lua and `buckets.bucket` agree on odd ids, at shares close around each id's own bucket."""
-    router, chance = make(sticky={"header": "X-User"}), random.Random(1)
-    ids = ["ü", "日本語", "a🙂b", "'\"\\{}$", "x" * 64, "x" * 65, "ü" * 65, "🙂" * 70, "ab" * 500]
-    async with visitor(router.address) as client:
-        for user in ids:
-            salt = chance.choice((0, 1, 2**31))
-            points = bucket(user, salt) * FULL // 2**32
-            for green in (points, points + 1):
-                await router.apply(Routes(upstreams, green, "blue", salt), fence=1)
-                answer = await client.get("/version", headers={"X-User": user.encode()})
-                expected = "2" if bucket(user, salt) < threshold(green) else "1"
-                assert answer.json() == {"version": expected}
-
-
-async def test_a_cookie_is_given_once_and_keeps_its_side(make, upstreams):
-    """The side of the first answer is that of the cookie which it gives; what is forged is given anew."""
-    router = make(sticky={"cookie": "cf_bucket"})
-    await put(router, Routes(upstreams, 5000, "blue", salt=5))
-    for _ in range(8):
-        async with visitor(router.address) as client:
-            first = await client.get("/version")
-            given = first.headers.get_list("set-cookie")
-            assert re.fullmatch(
-                r"cf_bucket=[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}; Path=/; .*HttpOnly; SameSite=Lax", *given
-            )
-            for _ in range(3):
-                again = await client.get("/version")
-                assert again.json() == first.json()
-                assert "set-cookie" not in again.headers
-            client.cookies.clear()
-            for forged in ("1", "zzzzzzzz-0000-4000-8000-000000000000", "a" * 5000):
-                answer = await client.get("/version", headers={"Cookie": f"cf_bucket={forged}"})
-                assert answer.status_code == 200
-                assert "set-cookie" in answer.headers
-                client.cookies.clear()
-
-
-async def test_instances_of_a_slot_share_alike(router):
-    """Each worker takes them in turn."""
-    async with shops("a", "b", "c") as running:
-        for count in (2, 3):
-            group = tuple(shop.address for shop in running[:count])
-            await put(router, Routes({"blue": group, "green": ()}, 0, "blue"))
-            async with visitor(router.address) as client:
-                answers = [(await client.get("/version")).json()["version"] for _ in range(12 * count)]
-            assert Counter(answers) == dict.fromkeys("abc"[:count], 12)

@@ -4,17 +4,17 @@ import asyncio
 
 import pytest
 from haproxy_world import Existing, forget, haproxy, kill
-from traffic_world import visitor
 
 from crossfade.core.errors import CrossfadeError
 from crossfade.testing.router_contract import RouterContract
+from crossfade.testing.router_traffic_contract import RouterTrafficContract
 from crossfade.traffic.port import Routes
 from free_ports import free_port
 
 pytestmark = pytest.mark.real
 
 
-class TestManagedHAProxy(RouterContract):
+class TestManagedHAProxy(RouterTrafficContract):
     @pytest.fixture
     def router(self, place, require):
         require("haproxy")
@@ -25,10 +25,8 @@ class TestManagedHAProxy(RouterContract):
     def again(self, router):
         return haproxy(router._folder, router._settings.listen)
 
-    async def visit(self, router, requests):
-        async with visitor(router.address) as client:
-            for _ in range(requests):
-                assert (await client.get("/")).status_code == 200
+    def otherwise(self, router, **settings):
+        return haproxy(router._folder, router._settings.listen, **settings)
 
     async def empty(self, router):
         await forget(router)
@@ -76,11 +74,6 @@ class TestExistingHAProxy(RouterContract):
 
     async def mend(self, router):
         await router.existing.start(router.part)
-
-    @pytest.mark.parametrize("green", [1, 9999])
-    async def test_weights_are_exact(self, router, upstreams, green):
-        """The same commands as for one of our own, which is asked for many more."""
-        await super().test_weights_are_exact(router, upstreams, green, "blue")
 
     async def test_a_restart_begins_with_what_was_in_force(self, router, upstreams):
         """Nobody has to tell it anything; and the user's own site is left alone."""

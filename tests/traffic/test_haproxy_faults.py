@@ -134,20 +134,6 @@ async def test_a_changed_set_up_keeps_what_the_old_worker_does_in_sight(make):
         assert (await after.observe()).in_flight["blue"] == 0
 
 
-async def test_streams_and_websockets_are_in_flight(make):
-    async with shops("1") as (shop,):
-        router = make()
-        await put(router, {"blue": (shop.address,), "green": ()}, 0)
-        for kind in ("slow", "sse", "websocket"):
-            load = Load(router.address, Plan(rps=2, mix={kind: 1}, slow_ms=700, stream_ms=700))
-            load.start()
-            async with asyncio.timeout(20):
-                while (await router.observe()).in_flight["blue"] == 0:  # noqa: ASYNC110 - the world is asked
-                    await asyncio.sleep(0.02)
-            await load.stop()
-            assert causes(load.samples) == {}
-
-
 async def test_errors_are_the_versions_and_leaving_is_the_visitors(make, upstreams):
     """Each request once: hung up on (told by HAProxy or not), nobody there, and a visitor who left."""
     asked = []

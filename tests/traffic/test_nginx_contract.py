@@ -1,12 +1,11 @@
-"""nginx keeps the router contract."""
+"""nginx keeps the router contract, with visitors on the line too."""
 
 import asyncio
 
 import pytest
 from nginx_world import kill_all, nginx
-from traffic_world import visitor
 
-from crossfade.testing.router_contract import RouterContract
+from crossfade.testing.router_traffic_contract import RouterTrafficContract
 from free_ports import free_port
 
 pytestmark = pytest.mark.real
@@ -20,14 +19,12 @@ def router(place, require):
     asyncio.run(made.close())
 
 
-class TestNginx(RouterContract):
+class TestNginx(RouterTrafficContract):
     def again(self, router):
         return nginx(router._folder, router._settings.listen)
 
-    async def visit(self, router, requests):
-        async with visitor(router.address) as client:
-            for _ in range(requests):
-                assert (await client.get("/")).status_code == 200
+    def otherwise(self, router, **settings):
+        return nginx(router._folder, router._settings.listen, **settings)
 
     async def empty(self, router):
         await router._nginx.control.forget()

@@ -6,10 +6,11 @@ from collections import Counter
 from itertools import cycle
 
 import pytest
-from traffic_world import Visitors, open_shop
+from traffic_world import open_shop
 
 from crossfade.core.durations import FULL
-from crossfade.testing.router_contract import counted
+from crossfade.testing.router_contract import counted, drained, put
+from crossfade.testing.visitors import Visitors
 from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import SLOTS, Routes, other
 
@@ -18,17 +19,6 @@ pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.alone]
 SWAPS = 20
 CHANGES_EACH = 13
 RPS = 1_000
-
-
-async def drained(router, slot):
-    async with asyncio.timeout(60):
-        while (await router.observe()).in_flight[slot]:  # noqa: ASYNC110 - the world is asked, it does not tell
-            await asyncio.sleep(0.05)
-
-
-async def put(router, routes):
-    await router.apply(routes, fence=1)
-    assert await router.confirm(routes)
 
 
 async def test_weights_change_and_versions_are_swapped_under_load(router):

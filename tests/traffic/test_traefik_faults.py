@@ -10,11 +10,11 @@ import textwrap
 
 import httpx
 import pytest
-from traefik_world import forget, kill, put, traefik
+from traefik_world import forget, kill, traefik
 from traffic_world import shops, visitor
 
 from crossfade.core.errors import CrossfadeError, StaleFenceError
-from crossfade.testing.router_contract import counted
+from crossfade.testing.router_contract import counted, put
 from crossfade.traffic import startup
 from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.load import Load, Plan, causes
@@ -270,57 +270,6 @@ async def test_a_counter_that_was_killed_counts_again(router, upstreams):
             await client.get("/")
     seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= 30)
     assert sum(b.requests for b in seen.buckets) == 30
-
-
-async def test_streams_and_websockets_are_in_flight(router):
-    async with shops("1") as (shop,):
-        await put(router, Routes({"blue": (shop.address,), "green": ()}, 0, "blue"))
-        for kind in ("slow", "sse", "websocket"):
-            load = Load(router.address, Plan(rps=4, mix={kind: 1}, slow_ms=800, stream_ms=800))
-            load.start()
-            async with asyncio.timeout(20):
-                while (await router.observe()).in_flight["blue"] == 0:  # noqa: ASYNC110 - the world is asked
-                    await asyncio.sleep(0.02)
-            await load.stop()
-            assert causes(load.samples) == {}
-            async with asyncio.timeout(20):
-                while (await router.observe()).in_flight["blue"]:  # noqa: ASYNC110 - the world is asked
-                    await asyncio.sleep(0.02)
-
-
-async def test_a_visitor_who_leaves_is_no_error_of_the_version(router, upstreams):
-    await put(router, Routes(upstreams, 0, "blue"))
-    host, _, port = router.address.rpartition(":")
-    for _ in range(5):
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /slow?ms=800 HTTP/1.1\r\nHost: shop\r\n\r\n")
-        await asyncio.sleep(0.1)
-        writer.close()
-    seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= 5)
-    assert sum(b.errors for b in seen.buckets) == 0
-    assert sum(sum(b.latency) for b in seen.buckets) == 0
-    assert (await router.observe()).in_flight == {"blue": 0, "green": 0}
-
-
-async def test_an_instance_that_hangs_up_is_an_error_of_the_version(router):
-    """A version that closes without an answer counts as failing, and its requests are sent once."""
-    asked = []
-
-    async def rude(reader, writer):
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.close()
-
-    server = await asyncio.start_server(rude, "127.0.0.1", free_port())
-    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
-        await put(router, Routes({"blue": (address,), "green": ()}, 0, "blue"))
-        async with visitor(router.address) as client:
-            for number in range(6):
-                answer = await client.request(("GET", "POST")[number % 2], "/", content=b"x")
-                assert answer.status_code == 502
-    assert len(asked) == 6
-    seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= 6)
-    assert sum(b.errors for b in seen.buckets) == 6
 
 
 async def test_a_dead_instance_costs_nobody_anything(router):

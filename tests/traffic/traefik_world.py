@@ -14,11 +14,6 @@ def traefik(folder, listen, **settings):
     return TraefikRouter(folder, Settings(listen=listen, **settings), environment="production", component="shop")
 
 
-async def put(router, routes):
-    await router.apply(routes, fence=1)
-    assert await router.confirm(routes)
-
-
 async def kill(child):
     """As an accident would; returns once it is gone."""
     os.kill(child.pid(), signal.SIGKILL)

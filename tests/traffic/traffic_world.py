@@ -1,7 +1,6 @@
 """A Caddy, shops behind it and visitors in front, all real and all on loopback."""
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import sys
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 import httpx
 
 from crossfade.config.routers import CaddyRouter as Settings
-from crossfade.traffic.load import Load
 from crossfade.traffic.routers.caddy import CaddyRouter
 
 
@@ -56,35 +54,3 @@ async def visitor(address, **more):
     """A client that keeps its connections and takes no proxy from the environment."""
     async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=20, **more) as client:
         yield client
-
-
-class Visitors:
-    """A load in a process of its own, so that neither it nor what it watches waits for the other."""
-
-    def __init__(self, address, plan):
-        spawning = multiprocessing.get_context("spawn")
-        self._ours, theirs = spawning.Pipe()
-        self._process = spawning.Process(target=_visit, args=(theirs, address, plan), daemon=True)
-        self._process.start()
-        assert self._ours.poll(60)
-        self._ours.recv()
-
-    def leave(self):
-        """Every sample, once the last request has ended."""
-        self._ours.send("leave")
-        assert self._ours.poll(120)
-        samples = self._ours.recv()
-        self._process.join()
-        return samples
-
-
-def _visit(pipe, address, plan):
-    async def visit():
-        load = Load(address, plan)
-        load.start()
-        pipe.send("begun")
-        await asyncio.to_thread(pipe.recv)
-        await load.stop()
-        return load.samples
-
-    pipe.send(asyncio.run(visit()))

@@ -56,7 +56,7 @@ async def ask_each(address: str, requests: Sequence[Mapping[str, str]], workers:
         reader, writer = await asyncio.open_connection(host, int(port))
         for place, headers in todo:
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            writer.write(f"GET /version HTTP/1.1\r\nHost: shop\r\n{lines}\r\n".encode())
+            writer.write(f"GET /version HTTP/1.1\r\nHost: shop\r\n{lines}\r\n".encode(errors="surrogateescape"))
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             assert head.startswith("HTTP/1.1 200"), head
             await _body(reader, head)
