@@ -24,6 +24,7 @@ SHORTER = {
     "hold: 30m": f"hold: {HOLD:g}s",
     "min_requests: 10 #": "bucket: 1s\n      warmup: 0s\n      blind_after: 4s\n      guard_window: 2s\n      min_requests: 10 #",
     "over 5m": "over 5s",
+    "    resources:": "    drain: {timeout: 5s, grace: 500ms}\n    resources:",
 }
 
 
