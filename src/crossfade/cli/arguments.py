@@ -6,13 +6,19 @@ from typing import Annotated
 
 import typer
 
-Release = Annotated[
-    str, typer.Argument(help="What to release: COMPONENT@VERSION, such as api@1.1.0.", metavar="RELEASE")
+Releases = Annotated[
+    list[str],
+    typer.Argument(
+        help="What to release, COMPONENT@VERSION, such as api@1.1.0; several go together, as a set. Then the environment,"
+        " which may be left out where only one fits.",
+        metavar="RELEASE... [ENVIRONMENT]",
+    ),
 ]
 ComponentArgument = Annotated[
     str | None,
     typer.Argument(
-        help="The component (or the id of a rollout); may be left out where only one fits.", metavar="COMPONENT"
+        help="The component (or the id of a rollout, or of a release set); may be left out where only one fits.",
+        metavar="COMPONENT",
     ),
 ]
 EnvironmentArgument = Annotated[

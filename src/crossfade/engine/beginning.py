@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crossfade.config.model import Deployment
 from crossfade.core.ids import random_entropy
+from crossfade.rollouts.group import Group, together
 from crossfade.rollouts.plan import Plan, compile_plan
 from crossfade.rollouts.rollout import Event, Rollout, Terms, begin
 from crossfade.store import RolloutRow, Store, Target
@@ -24,16 +25,26 @@ def plan_of(deployment: Deployment, version: str, target: Target) -> Plan:
     )
 
 
-def rollout_of(rollout_id: str, deployment: Deployment, version: str, target: Target, now: float) -> Rollout:
-    """A rollout of `version` that is about to take its first step."""
+def rollout_of(
+    rollout_id: str,
+    deployment: Deployment,
+    version: str,
+    target: Target,
+    *,
+    now: float,
+    group: Group | None = None,
+) -> Rollout:
+    """A rollout of `version` that is about to take its first step, alone or in a set."""
+    plan = plan_of(deployment, version, target)
     return begin(
         rollout_id,
-        plan_of(deployment, version, target),
+        plan if group is None else together(plan),
         Terms.of(deployment),
         slot=other(target.slot) if target.slot is not None else "blue",
         fence=target.fence,
         salt=int.from_bytes(random_entropy()),
         now=now,
+        group=group,
     )
 
 

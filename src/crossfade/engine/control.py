@@ -56,7 +56,7 @@ class Control(Views):
         if there is not None:
             return self.view(there.rollout.id)
         now = self.store.now()
-        rollout = rollout_of(make_id("ro", now, random_entropy()), deployment, version, target, now)
+        rollout = rollout_of(make_id("ro", now, random_entropy()), deployment, version, target, now=now)
         self.store.create(rollout, deployment, actor, [created(rollout, actor=actor, reason=reason)])
         return self.view(rollout.id)
 

@@ -67,6 +67,10 @@ class Views:
         """What is trusted in one environment, and what is under way."""
         return self._records.target(component, environment)
 
+    def members(self, set_id: str) -> list[View]:
+        """The rollouts of a release set, by component."""
+        return [_view(row) for row in self._records.members(set_id)]
+
     def waiting(self, component: str | None = None, environment: str | None = None) -> list[WaitingRow]:
         """Releases that wait for a target, or for any, in the order in which they are to start."""
         return self._records.waiting(component, environment)

@@ -34,7 +34,7 @@ def _start(store: Store, row: WaitingRow) -> None:
         store.line.leave(row, Event("release.needless", f"{row.version} is the trusted version already"))
         return
     try:
-        rollout = rollout_of(row.id, row.deployment, row.version, target, store.now())
+        rollout = rollout_of(row.id, row.deployment, row.version, target, now=store.now())
     except BadInputError as error:
         store.line.leave(row, Event("release.refused", error.what))
         return

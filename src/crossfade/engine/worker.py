@@ -219,6 +219,7 @@ class Worker:
             return Turn(rollout, claim.lease_fence, claim.at)
         observer = self._observers.get(rollout.id) or await self._new_observer(claim)
         observed, samples = await observer.look(rollout, claim.at, commands=claim.commands, outcomes=claim.outcomes)
+        observed = replace(observed, others=claim.others)
         decision = decide(rollout, observed, claim.at)
         await self._traffic_first(urgent_shift(decision), observer)
         unsaved = (*self._unsaved.pop(rollout.id, ()), *samples)
@@ -335,7 +336,7 @@ class Worker:
             _log.warning("%s: %s", rollout.id, error)
             return
         self._unsaved.setdefault(rollout.id, []).extend(samples)
-        shift = way_back(rollout, observed, now)
+        shift = way_back(rollout, replace(observed, others=claim.others), now)
         if shift is not None:
             _log.error("%s is taken back while the database is away: %s", rollout.id, shift.reason)
         await self._traffic_first(shift, observer)

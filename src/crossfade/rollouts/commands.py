@@ -93,5 +93,7 @@ def _promote_full(draft: Draft) -> str:
         draft.set(hurried=True)  # batch by batch, since there is no room for all: only nothing is watched
         return ""
     last = max(i for i, each in enumerate(steps) if each.kind == "shift")
-    draft.jump(last - 1 if steps[last - 1].kind == "grow" else last)
+    while steps[last - 1].kind == "grow" or steps[last - 1].barrier == "full":
+        last -= 1  # all of the set must be ready for it
+    draft.jump(last)
     return ""

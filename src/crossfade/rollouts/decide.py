@@ -14,6 +14,7 @@ from crossfade.analysis.values import Alert, Finding
 from crossfade.core.durations import FULL, format_share
 from crossfade.rollouts.commands import obey
 from crossfade.rollouts.draft import Draft
+from crossfade.rollouts.group import who_turned
 from crossfade.rollouts.instances import keep_instances
 from crossfade.rollouts.rollout import Decision, Observed, Rollout, wanted_routes
 from crossfade.rollouts.walk import walk
@@ -41,6 +42,7 @@ def decide(rollout: Rollout, observed: Observed, now: float) -> Decision:
     obey(draft)
     if not draft.r.finished:
         _count(draft)
+        _keep_together(draft)
         _look_for_harm(draft)
         _keep_routes(draft)
         walk(draft)
@@ -54,6 +56,13 @@ def _count(draft: Draft) -> None:
     finding = draft.o.finding
     if finding is not None:
         draft.set(canary_requests=finding.canary_requests, canary_errors=finding.canary_errors)
+
+
+def _keep_together(draft: Draft) -> None:
+    """A release set goes back as one."""
+    gone = who_turned(draft.o.others)
+    if gone is not None and not draft.going_back:
+        draft.turn("group", f"{gone.name} of the same set was taken back" + (f": {gone.reason}" if gone.reason else ""))
 
 
 def _await_bucket(draft: Draft) -> None:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from crossfade.analysis.values import Finding
 from crossfade.config.model import Deployment
 from crossfade.core.durations import FULL
+from crossfade.rollouts.group import Group, Standing
 from crossfade.rollouts.plan import Plan
 from crossfade.rollouts.steps import Step
 from crossfade.runtimes.port import Instance
@@ -119,6 +120,8 @@ class Rollout:
     finished_at: float | None = None
     canary_requests: int = 0
     canary_errors: int = 0
+    group: Group | None = None
+    """The release set that it belongs to."""
     noted: tuple[str, ...] = ()
     """Rules that have been told about already."""
 
@@ -190,6 +193,8 @@ class Observed:
     """Up to when the source's counts are complete; None when it does not answer."""
     next_bucket_at: float | None = None
     """When the bucket that the judge waits for ends; None while nothing is counted."""
+    others: tuple[Standing, ...] = ()
+    """How far the other members of its release set are."""
 
     def in_slot(self, slot: Slot) -> tuple[Instance, ...]:
         """The instances of one slot."""
@@ -242,7 +247,17 @@ class Decision:
     wake_at: float
 
 
-def begin(rollout_id: str, plan: Plan, terms: Terms, *, slot: Slot, fence: int, salt: int, now: float) -> Rollout:
+def begin(
+    rollout_id: str,
+    plan: Plan,
+    terms: Terms,
+    *,
+    slot: Slot,
+    fence: int,
+    salt: int,
+    now: float,
+    group: Group | None = None,
+) -> Rollout:
     """A rollout that is about to take its first step; `fence` is the target's newest one."""
     return Rollout(
         id=rollout_id,
@@ -254,6 +269,7 @@ def begin(rollout_id: str, plan: Plan, terms: Terms, *, slot: Slot, fence: int, 
         since=now,
         fence=fence,
         salt=salt,
+        group=group,
         new_instances=next((step.count for step in plan.steps if step.kind == "start"), 0) or terms.instances,
         old_instances=terms.instances if plan.previous is not None else 0,
     )

@@ -11,6 +11,8 @@ from typing import Literal
 
 from crossfade.core.durations import FULL, format_duration, format_share
 
+Barrier = Literal["traffic", "full", "retire"]
+"""Where the members of a release set wait for each other: before any traffic, before all of it, before the old one goes."""
 StepKind = Literal[
     "start",
     "ready",
@@ -23,6 +25,7 @@ StepKind = Literal[
     "shrink",
     "stabilise",
     "hold",
+    "barrier",
     "stop-old",
     "start-old",
     "grow-old",
@@ -74,6 +77,7 @@ class Step:
     mirror: int = 0
     every: float = 0.0
     budget: float = 0.0
+    barrier: Barrier | None = None
 
     def describe(self) -> str:
         """The step as people read it.
@@ -96,6 +100,8 @@ class Step:
                 return (
                     f"send copies of {format_share(self.mirror)} to the new version for {format_duration(self.seconds)}"
                 )
+            case "barrier" if self.barrier is not None:
+                return _UNTIL[self.barrier]
             case "stabilise":
                 return ", ".join(self._conditions())
             case "hold":
@@ -125,6 +131,11 @@ _WORDS: dict[str, str] = {
     "stop-new": "drain and stop the new version",
     "stop-old": "drain and stop the previous version",
     "start-old": "start the previous version again",
+}
+_UNTIL: dict[Barrier, str] = {
+    "traffic": "wait until all of the set are ready",
+    "full": "wait until all of the set may go to 100 %",
+    "retire": "wait until all of the set are done watching",
 }
 _WHOSE = {"grow": "new", "shrink-new": "new", "shrink": "previous", "grow-old": "previous"}
 _UNDONE_BY: dict[StepKind, StepKind] = {

@@ -63,6 +63,7 @@ _STEPS: dict[StepKind, Callable[[Draft, Step], bool]] = {
     "shrink": instances.shrink,
     "stabilise": watching.stabilise,
     "hold": watching.hold,
+    "barrier": watching.barrier,
     "stop-old": instances.stop_old,
     "start-old": instances.grow_old,
     "grow-old": instances.grow_old,

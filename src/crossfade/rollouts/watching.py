@@ -6,6 +6,7 @@ import math
 
 from crossfade.core.durations import FULL, format_duration
 from crossfade.rollouts.draft import Draft
+from crossfade.rollouts.group import waits_for
 from crossfade.rollouts.shifting import routed
 from crossfade.rollouts.steps import Step
 
@@ -101,6 +102,11 @@ def hold(draft: Draft, step: Step) -> bool:
     """The previous version stays warm."""
     draft.look_again(step.seconds - draft.elapsed())
     return draft.elapsed() >= step.seconds
+
+
+def barrier(draft: Draft, step: Step) -> bool:
+    """The members of a release set wait for each other; each is woken when another one gets further."""
+    return step.barrier is None or not waits_for(step.barrier, draft.o.others)
 
 
 def smoke(draft: Draft, _step: Step) -> bool:

@@ -9,6 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from crossfade.config.model import Deployment
+from crossfade.rollouts.group import Standing, standing_of
 from crossfade.rollouts.rollout import ACTION, OUTCOME, ROLLOUT, Command, Outcome, Rollout
 from crossfade.store import queries, record_queries
 from crossfade.store.encoding import action_values, as_command, look_values, sample_values, state_values, subject
@@ -34,6 +35,7 @@ def take(
     for row in queries.select_unanswered(connection, [r["rollout"] for r in rows if r["asked"] > r["answered"]]):
         commands.setdefault(row["rollout"], []).append(as_command(row))
     outcomes = queries.select_outcomes(connection, [i for each in current.values() for i in each.rollout.awaited])
+    standings = _standings(connection, [each.rollout for each in current.values()])
     claims = [
         Claim(
             current[row["rollout"]].rollout,
@@ -46,10 +48,24 @@ def take(
                 for each in current[row["rollout"]].rollout.awaited
                 if each in outcomes
             },
+            _others(current[row["rollout"]].rollout, standings),
         )
         for row in rows
     ]
     return claims, current
+
+
+def _standings(connection: sa.Connection, rollouts: Sequence[Rollout]) -> dict[str, Standing]:
+    """How far all members of the sets of some rollouts are."""
+    ids = sorted({each for rollout in rollouts if rollout.group is not None for each in rollout.group.members})
+    return {
+        row["id"]: standing_of(ROLLOUT.validate_json(row["state"])) for row in queries.select_states(connection, ids)
+    }
+
+
+def _others(rollout: Rollout, standings: Mapping[str, Standing]) -> tuple[Standing, ...]:
+    members = rollout.group.members if rollout.group is not None else ()
+    return tuple(standings[each] for each in members if each != rollout.id and each in standings)
 
 
 def _read(connection: sa.Connection, revisions: Mapping[str, int], known: Mapping[str, Known]) -> dict[str, Known]:
@@ -63,7 +79,9 @@ def _read(connection: sa.Connection, revisions: Mapping[str, int], known: Mappin
 
 def write(connection: sa.Connection, turns: Sequence[Turn], known: Mapping[str, Known], now: float) -> dict[str, int]:
     """Write the turns whose lease still holds; the new revision of each, by rollout."""
-    leases = {row["rollout"]: row for row in queries.held(connection, [turn.rollout.id for turn in turns])}
+    members = {each for turn in turns if turn.rollout.group is not None for each in turn.rollout.group.members}
+    ids = {turn.rollout.id for turn in turns} | members
+    leases = {row["rollout"]: row for row in queries.held(connection, ids)}
     ours = [t for t in turns if t.rollout.id in leases and leases[t.rollout.id]["lease_fence"] == t.lease_fence]
     changed, moved, aimed, revisions = [], [], [], {}
     for turn in ours:
@@ -80,6 +98,8 @@ def write(connection: sa.Connection, turns: Sequence[Turn], known: Mapping[str, 
     queries.insert_actions(connection, [action_values(t.rollout, a, now) for t in ours for a in t.actions])
     left = _supersede(connection, moved, now)
     queries.end_looks(connection, [look_values(t.rollout, revisions[t.rollout.id], t.wake_at) for t in ours])
+    further = [t.rollout for t in changed if t.rollout.group is not None and t.events]
+    queries.wake(connection, [each for r in further if r.group for each in r.group.members if each != r.id])
     queries.update_states(connection, [state_values(t.rollout, revisions[t.rollout.id]) for t in changed])
     _write_details(connection, ours, now)
     _write_targets(connection, aimed)

@@ -31,6 +31,7 @@ def rollout_values(rollout: Rollout, deployment: Deployment, actor: str) -> dict
         "revision": 1,
         "state": ROLLOUT.dump_json(rollout).decode(),
         "deployment": deployment.model_dump_json(),
+        "release_set": rollout.group.id if rollout.group is not None else None,
     }
 
 

@@ -77,7 +77,7 @@ class Line:
         """Begin the rollout of a release that waits; False where it waits no longer, or its target is not free."""
 
         def work(connection: sa.Connection) -> None:
-            begin(connection, self._database.now(connection), rollout, deployment, actor=actor, events=events)
+            begin(connection, self._database.now(connection), [(rollout, deployment, events)], actor=actor)
             if not queries.delete_waiting(connection, waiting_id):
                 raise _GoneError
 

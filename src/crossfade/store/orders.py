@@ -15,22 +15,20 @@ from crossfade.store.encoding import as_target, rollout_values, subject
 from crossfade.store.record import record
 from crossfade.store.record_queries import asking
 
+Beginning = tuple[Rollout, Deployment, Sequence[Event]]
+"""A rollout that is to begin, what it stores of the config, and the first entries of its record."""
 
-def begin(
-    connection: sa.Connection,
-    now: float,
-    rollout: Rollout,
-    deployment: Deployment,
-    *,
-    actor: str,
-    events: Sequence[Event],
-) -> None:
-    """Begin a rollout: IntegrityError while another one is under way there, BadInputError `rollout.outdated`."""
-    queries.insert_rollout(connection, rollout_values(rollout, deployment, actor), answered=rollout.commands)
-    _require_current(connection, rollout)
-    here = {"component": rollout.plan.component, "environment": rollout.plan.environment}
-    queries.raise_fence(connection, {**here, "fence": rollout.fence})
-    record(connection, now, [(subject(rollout), event) for event in events])
+
+def begin(connection: sa.Connection, now: float, begun: Sequence[Beginning], *, actor: str) -> None:
+    """Begin rollouts, all or none: IntegrityError while another one is under way, BadInputError `rollout.outdated`."""
+    in_order = sorted(begun, key=lambda each: (each[0].plan.component, each[0].plan.environment))
+    for rollout, deployment, _ in in_order:
+        queries.insert_rollout(connection, rollout_values(rollout, deployment, actor), answered=rollout.commands)
+    for rollout, _, _ in in_order:
+        _require_current(connection, rollout)
+        here = {"component": rollout.plan.component, "environment": rollout.plan.environment}
+        queries.raise_fence(connection, {**here, "fence": rollout.fence})
+    record(connection, now, [(subject(rollout), event) for rollout, _, events in in_order for event in events])
     queries.notify(connection)
 
 

@@ -301,6 +301,13 @@ def ask(connection: sa.Connection, rollout: str, *, if_idle: bool = False) -> in
     return connection.execute(_ASK_IF_IDLE if if_idle else _ASK, {"id": rollout}).scalar()
 
 
+def wake(connection: sa.Connection, rollouts: Sequence[str]) -> None:
+    """Have unfinished rollouts looked at, at once."""
+    if rollouts:
+        unfinished = (schedule.c.rollout.in_(rollouts), schedule.c.next_at.is_not(None))
+        connection.execute(sa.update(schedule).where(*unfinished).values(next_at=AT_ONCE))
+
+
 def insert_command(connection: sa.Connection, values: Values) -> None:
     """Store a command."""
     connection.execute(sa.insert(commands), values)

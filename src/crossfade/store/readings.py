@@ -11,7 +11,7 @@ from typing import Any
 
 from crossfade.store.audit import AuditRow, Head
 
-NEWEST = "0003"
+NEWEST = "0004"
 """The newest migration (a test compares it with the folder): where the database is there already,
 Alembic is not even imported."""
 
@@ -54,6 +54,11 @@ def rollouts(
     newest = "ORDER BY rollouts.created_at DESC, rollouts.id DESC LIMIT :most"
     values = {name: value for name, value in named.items() if value is not None}
     return ask(f"{_ROLLOUTS} {where} {newest}", {**values, "most": most})
+
+
+def members(ask: Ask, set_id: str) -> Sequence[Row]:
+    """The rollouts of one release set."""
+    return ask(f"{_ROLLOUTS} WHERE rollouts.release_set = :id ORDER BY rollouts.component", {"id": set_id})
 
 
 def target(ask: Ask, component: str, environment: str) -> Row | None:

@@ -56,6 +56,10 @@ class Records(ABC):
         rows = self.look(lambda ask: readings.rollouts(ask, **about, active=active, most=limit))
         return [as_rollout_row(row) for row in rows]
 
+    def members(self, set_id: str) -> list[RolloutRow]:
+        """The rollouts of one release set, by component."""
+        return [as_rollout_row(row) for row in self.look(lambda ask: readings.members(ask, set_id))]
+
     def target(self, component: str, environment: str) -> Target:
         """What is trusted and what is under way in one environment; empty where nothing was released."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from crossfade.analysis.values import Sample
 from crossfade.config.model import Deployment
+from crossfade.rollouts.group import Standing
 from crossfade.rollouts.rollout import Action, Command, Event, Outcome, Rollout
 from crossfade.traffic.port import Slot
 
@@ -35,7 +36,7 @@ class Claim:
     """One rollout, ours to look at until the lease ends.
 
     `at` is the database's time of the claim. `commands` are those not answered yet, oldest first;
-    `outcomes` holds the outcome of the operation under way, once there is one.
+    `outcomes` holds the outcome of the operation under way, once there is one; `others` how far its set is.
     """
 
     rollout: Rollout
@@ -44,6 +45,7 @@ class Claim:
     at: float
     commands: tuple[Command, ...] = ()
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    others: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

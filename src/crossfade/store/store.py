@@ -21,7 +21,7 @@ from crossfade.store.audit import AuditRow, Head, Subject, Verification, verify
 from crossfade.store.database import Database, read_url
 from crossfade.store.encoding import SAMPLE
 from crossfade.store.line import Line
-from crossfade.store.orders import begin, command
+from crossfade.store.orders import Beginning, begin, command
 from crossfade.store.place import Place
 from crossfade.store.publications import Publications
 from crossfade.store.readings import Ask
@@ -136,14 +136,20 @@ class Store(Records):
         BadInputError `rollout.active` while another one is under way in the same environment, and
         `rollout.outdated` when one has come and gone since this one was planned.
         """
+        self.create_set([(rollout, deployment, events)], actor)
+
+    def create_set(self, begun: Sequence[Beginning], actor: str) -> None:
+        """Begin several rollouts, all or none; the errors of `create`."""
 
         def work(connection: sa.Connection) -> None:
-            begin(connection, self._database.now(connection), rollout, deployment, actor=actor, events=events)
+            begin(connection, self._database.now(connection), begun, actor=actor)
 
         try:
             self._database.write(work)
         except IntegrityError as error:
-            raise self._already_active(rollout.plan.component, rollout.plan.environment) from error
+            plans = [rollout.plan for rollout, _, _ in begun]
+            taken = [p for p in plans if self.target(p.component, p.environment).rollout is not None] or plans
+            raise self._already_active(taken[0].component, taken[0].environment) from error
 
     def _already_active(self, component: str, environment: str) -> BadInputError:
         return BadInputError(
@@ -206,13 +212,20 @@ class Store(Records):
 
     def command(self, rollout_id: str, verb: Verb, actor: str, reason: str = "") -> Command:
         """Ask something of a rollout and wake it; BadInputError `rollout.unknown` where there is none."""
+        return self.command_set([rollout_id], verb, actor, reason)[0]
 
-        def work(connection: sa.Connection) -> Command:
-            found = command(connection, self._database.now(connection), rollout_id, verb, actor=actor, reason=reason)
-            if found is None:
+    def command_set(self, rollouts: Sequence[str], verb: Verb, actor: str, reason: str = "") -> list[Command]:
+        """Ask the same of several rollouts, of all or of none; the error of `command`."""
+
+        def work(connection: sa.Connection) -> list[Command]:
+            now = self._database.now(connection)
+            queries.held(connection, rollouts)  # in the order of everybody else
+            asked = [command(connection, now, each, verb, actor=actor, reason=reason) for each in sorted(rollouts)]
+            found = [each for each in asked if each is not None]
+            if len(found) < len(rollouts):
                 raise BadInputError(
                     "rollout.unknown",
-                    f"there is no rollout {rollout_id!r}",
+                    f"there is no rollout {', '.join(map(repr, rollouts))}",
                     next="'crossfade history' lists the rollouts",
                 )
             return found

@@ -45,7 +45,9 @@ rollouts = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("deployment", sa.Text, nullable=False),
+    sa.Column("release_set", sa.Text),
     sa.Index("rollouts_newest", "created_at"),
+    sa.Index("rollouts_of_set", "release_set"),
     sa.Index(
         "rollouts_one_active",
         "component",

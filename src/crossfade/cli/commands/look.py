@@ -37,6 +37,8 @@ def status(
     `deploy` does.
     """
     place = Place.of(ctx)
+    if component is not None and component.startswith("rs_"):
+        return _status_of_set(place, component, watch=watch)
     if watch:
         with place.control() as control:
             return _watch(place, control, place.view(control, component, environment))
@@ -52,6 +54,16 @@ def status(
         else:
             targets = [place.choose(views, component, environment)]
         return _status(place, views, targets, whole=component is None and environment is None)
+
+
+def _status_of_set(place: Place, set_id: str, *, watch: bool) -> int:
+    from crossfade.cli.sets import status_of_set, watch_set  # noqa: PLC0415 - heavy
+
+    if watch:
+        with place.control() as control:
+            return watch_set(place, control, set_id)
+    with place.views() as views:
+        return status_of_set(place, views, set_id)
 
 
 def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole: bool) -> int:
@@ -201,7 +213,10 @@ def _why_document(place: Place, views: Views, target: tuple[str, str], blockers:
 def history(
     ctx: typer.Context,
     component: Annotated[
-        str | None, typer.Argument(help="A component, or the id of a rollout to tell in full.", metavar="COMPONENT|ID")
+        str | None,
+        typer.Argument(
+            help="A component, the id of a rollout to tell in full, or that of a release set.", metavar="COMPONENT|ID"
+        ),
     ] = None,
     environment: EnvironmentArgument = None,
     *,
@@ -215,9 +230,14 @@ def history(
     with place.views() as views:
         if component is not None and component.startswith("ro_"):
             return _record(place, views, views.view(component))
-        if component is not None:
-            place.choose(views, component, environment)  # an unknown name is an error, not an empty list
-        found = views.history(component=component, environment=environment, limit=limit)
+        if component is not None and component.startswith("rs_"):
+            from crossfade.cli.sets import members  # noqa: PLC0415 - heavy
+
+            found = members(views, component)
+        else:
+            if component is not None:
+                place.choose(views, component, environment)  # an unknown name is an error, not an empty list
+            found = views.history(component=component, environment=environment, limit=limit)
     now = time.time()
     if place.printer.as_json:
         place.printer.document({"rollouts": [rollout_object(view, now) for view in found]})

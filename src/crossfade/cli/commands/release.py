@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossfade.cli.arguments import EnvironmentArgument, Reason, Release
+from crossfade.cli.arguments import Reason, Releases
 from crossfade.cli.place import Place
 from crossfade.core.errors import BadInputError, ExitCode
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crossfade.store import WaitingRow
 
 
-def plan(ctx: typer.Context, release: Release, environment: EnvironmentArgument = None) -> None:
+def plan(ctx: typer.Context, releases: Releases) -> None:
     """Show the steps of a release and what it risks; nothing happens.
 
     The plan is made from what runs in the environment now, exactly as `deploy` would make it.
@@ -28,7 +28,13 @@ def plan(ctx: typer.Context, release: Release, environment: EnvironmentArgument 
     from crossfade.cli.render.plan import plan_view  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
-    deployment, version = _asked_for(place, release, environment)
+    wanted = _asked_for(place, releases)
+    if len(wanted) > 1:
+        from crossfade.cli.sets import plan_set  # noqa: PLC0415 - heavy
+
+        plan_set(place, wanted)
+        return
+    deployment, version = wanted[0]
     with place.control() as control:
         made, meets = control.plan(deployment, version), control.outlook(deployment)
     if place.printer.as_json:
@@ -40,8 +46,7 @@ def plan(ctx: typer.Context, release: Release, environment: EnvironmentArgument 
 
 def deploy(
     ctx: typer.Context,
-    release: Release,
-    environment: EnvironmentArgument = None,
+    releases: Releases,
     *,
     detach: Annotated[bool, typer.Option("--detach", help="Record it and leave: a worker carries it out.")] = False,
     reason: Reason = "",
@@ -55,10 +60,17 @@ def deploy(
     Where another rollout is under way, the environment's `supersede` decides: it is refused, waits in line, or takes
     its place.
 
+    Several releases are one set: all get traffic or none, and one that turns back takes the others back.
+
     Exit codes: 0 done, 3 taken back or superseded, 4 waits for a person (without a terminal), 130 left.
     """
     place = Place.of(ctx)
-    deployment, version = _asked_for(place, release, environment)
+    wanted = _asked_for(place, releases)
+    if len(wanted) > 1:
+        from crossfade.cli.sets import deploy_set  # noqa: PLC0415 - heavy
+
+        return deploy_set(place, wanted, reason, detach=detach)
+    deployment, version = wanted[0]
     from crossfade.cli.line import stay_in_line  # noqa: PLC0415 - heavy
     from crossfade.engine.views import View  # noqa: PLC0415 - heavy
 
@@ -71,10 +83,13 @@ def deploy(
         return _carry_out(place, control, begun, made, fresh=fresh)
 
 
-def _asked_for(place: Place, release: str, environment: str | None) -> tuple[Deployment, str]:
+def _asked_for(place: Place, words: list[str]) -> list[tuple[Deployment, str]]:
+    """What is to be released where: the last word is the environment, where it names no version."""
     from crossfade.core.reference import parse_reference  # noqa: PLC0415 - after the door
 
-    reference = parse_reference(release)
+    named = len(words) > 1 and "@" not in words[-1]
+    environment = words[-1] if named else None
+    references = [parse_reference(word) for word in (words[:-1] if named else words)]
     environments = list(place.loaded.project.environments)
     if environment is None and len(environments) > 1:
         raise BadInputError(
@@ -82,7 +97,8 @@ def _asked_for(place: Place, release: str, environment: str | None) -> tuple[Dep
             "there is more than one environment",
             next=f"name one of: {', '.join(environments)}",
         )
-    return place.deployment(reference.component, environment or environments[0]), str(reference.version)
+    where = environment or environments[0]
+    return [(place.deployment(each.component, where), str(each.version)) for each in references]
 
 
 def _begin(

@@ -134,6 +134,8 @@ def rollback(
     from crossfade.cli.attend import Attendance  # noqa: PLC0415 - heavy
     from crossfade.core.semver import parse_tag  # noqa: PLC0415 - after the door
 
+    if component is not None and component.startswith("rs_"):
+        return _steer(ctx, "rollback", component, environment, reason, finish=True)
     if to is not None:
         try:
             to = str(parse_tag(to))
@@ -176,6 +178,10 @@ def _steer(
     from crossfade.cli.attend import Attendance  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
+    if component is not None and component.startswith("rs_"):
+        from crossfade.cli.sets import steer_set  # noqa: PLC0415 - heavy
+
+        return steer_set(place, component, verb, reason, finish=finish)
     with place.control() as control:
         rollout = place.view(control, component, environment).rollout
         if rollout.finished:

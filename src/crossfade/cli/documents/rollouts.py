@@ -11,7 +11,7 @@ class StepObject(TypedDict):
     number: Annotated[int, "1 for the first"]
     kind: Annotated[
         str,
-        "start, ready, smoke, grow, mirror, shift, watch, await, shrink, stabilise, hold, stop-old; back: start-old, grow-old, shrink-new, stop-new",
+        "start, ready, smoke, grow, mirror, shift, watch, await, shrink, stabilise, hold, barrier, stop-old; back: start-old, grow-old, shrink-new, stop-new",
     ]
     text: Annotated[str, "the step as people read it"]
     share: Annotated[float, "the new version's share of the traffic once the step is done, in percent"]
@@ -123,13 +123,14 @@ class RolloutObject(TypedDict):
     version: str
     previous: str | None
     strategy: str
+    set: Annotated[str | None, "the release set that it belongs to"]
     status: Annotated[str, "running, paused, held, rolling-back, done, rolled-back"]
     actor: Annotated[str, "who asked for it"]
     created_at: float
     finished_at: float | None
     step: Annotated[CurrentObject | None, "null at the end"]
     cause: Annotated[
-        str, "why it turned back: a cause of the judge, command, instances, ready, start, smoke, proof, budget"
+        str, "why it turned back: a cause of the judge, command, group, instances, ready, start, smoke, proof, budget"
     ]
     reason: Annotated[str, "why it is held, paused or went back"]
     next: Annotated[str, "the commands that this state answers to"]
@@ -224,6 +225,20 @@ class AnswerObject(TypedDict):
     accepted: Annotated[bool, "false where the command left before it was answered"]
     text: Annotated[str, "the rollout's status, or `interrupted`"]
     rollout: Annotated[RolloutObject | None, "null where only something that waited was taken out of the line"]
+
+
+class SetObject(TypedDict):
+    """`crossfade deploy` of several releases, and `status` and the steering commands of a set's id."""
+
+    set: str
+    watched: Annotated[bool, "whether a worker is alive"]
+    rollouts: list[RolloutObject]
+
+
+class PlansObject(TypedDict):
+    """`crossfade plan` of several releases."""
+
+    plans: list[PlanObject]
 
 
 class WhyObject(TypedDict):

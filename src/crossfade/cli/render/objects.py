@@ -88,6 +88,7 @@ def rollout_object(view: View, now: float) -> RolloutObject:
         "version": r.plan.version,
         "previous": r.plan.previous,
         "strategy": r.plan.strategy,
+        "set": r.group.id if r.group is not None else None,
         "status": r.status,
         "actor": view.actor,
         "created_at": r.created_at,

@@ -118,11 +118,12 @@ def tree(view: View, now: float, *, watched: bool, closing: bool = True) -> Rend
 
 def _heading(view: View) -> Text:
     r = view.rollout
+    together = f"   in {r.group.id}" if r.group is not None else ""
     text = Text(title(r), style="bold").append("   ").append(Text(r.plan.strategy, style="not bold dim"))
     return (
         text.append("   ")
         .append(Text(STATUS_WORDS.get(r.status, r.status), style=f"not bold {STATUS_STYLE[r.status]}"))
-        .append(f"   {r.id}", style="not bold dim")
+        .append(f"   {r.id}{together}", style="not bold dim")
     )
 
 
