@@ -14,7 +14,7 @@ from canary_world import canary, green, router, taken_back
 from engine_world import BAD, World, processes_of, until
 
 from crossfade.config.metrics import PrometheusMetrics
-from crossfade.config.model import Drain, Health, Ready
+from crossfade.config.model import Drain, Health, Judge, Ready
 from crossfade.config.strategies import Canary, Stage
 from crossfade.core.errors import CrossfadeError
 from crossfade.engine import emergency
@@ -171,8 +171,13 @@ async def test_abort_while_paused(ready: World) -> None:
 # -- the database -----------------------------------------------------------------------------------------
 
 
+PLAIN_OUTAGE = Judge(enabled=False, bucket=1, warmup=0, guard_window=6, guard_requests=60, blind_after=12)
+"""Sees an outage after some seconds: what is to happen before that has its time, also on a busy machine."""
+
+
 async def test_a_locked_file_does_not_keep_a_bad_version_in_traffic(ready: World) -> None:
     """Another program holds the state while the new version turns out bad: traffic returns all the same."""
+    ready.settings["judge"] = PLAIN_OUTAGE
     rollout = await canary(ready, BAD)
     lock = sqlite3.connect(ready.state / "state.db", isolation_level=None, timeout=30)
     lock.execute("BEGIN IMMEDIATE")
@@ -190,6 +195,7 @@ async def test_a_stopped_postgresql_does_not_keep_a_bad_version_in_traffic(
     postgres_world: World, postgres_server: PostgresServer
 ) -> None:
     world = postgres_world
+    world.settings["judge"] = PLAIN_OUTAGE
     await world.engine()
     await world.first_release()
     rollout = await canary(world, BAD)

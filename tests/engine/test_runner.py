@@ -179,6 +179,6 @@ async def test_no_thread_outlives_a_runner_that_ends_while_actions_end(store: St
         await runner.stop()
         for action in store.wanted_actions():
             store.finish_action(action.id, Outcome(ok=False))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while any(each.name.startswith("dbos-executor") for each in threading.enumerate()):  # noqa: ASYNC110 - a thread tells nobody of its end
                 await asyncio.sleep(0.05)
