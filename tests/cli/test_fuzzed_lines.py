@@ -53,6 +53,7 @@ def _answer(arguments: list[str]) -> tuple[int, str, str]:
 @settings(max_examples=150)
 @given(st.lists(st.one_of(st.sampled_from(_WORDS), st.text(max_size=8)), max_size=6))
 @example(["status", "\udc80"])
+@example(["history", "ro_\udc80"])
 @example(["logs", "api", "production"])
 @example(["rollback", "--to", "one"])
 def test_any_line_gets_an_answer(arguments: list[str]) -> None:

@@ -41,11 +41,24 @@ def guarded(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         printer.abandon()
         code = ExitCode.DONE
+    except UnicodeEncodeError as error:
+        fault = _no_text(arguments) or _own_fault(error, arguments)
+        printer.error(fault)
+        code = fault.exit_code
     except Exception as error:  # noqa: BLE001 - the last line of defence: nobody sees a traceback
         printer.error(_own_fault(error, arguments))
         code = ExitCode.INTERNAL
     printer.flush()
     return int(code)
+
+
+def _no_text(arguments: Sequence[str]) -> CrossfadeError | None:
+    """What to say of an argument that is no text, and that nothing could be named by."""
+    strange = next((each for each in arguments if any("\ud800" <= sign <= "\udfff" for sign in each)), None)
+    if strange is None:
+        return None
+    what = f"the argument {strange!a} is no text"
+    return BadInputError("usage.text", what, where="crossfade", next="write it in UTF-8")
 
 
 def _call(arguments: Sequence[str]) -> int:

@@ -135,7 +135,9 @@ class Place:
 
     def _targets_of_file(self) -> list[tuple[str, str]]:
         project = self.loaded.project
-        return [(c, e) for e in project.environments for c, each in project.components.items() if each.command]
+        return [
+            (c, e) for e in project.environments for c, each in project.components.items() if each.command or each.image
+        ]
 
     def view(self, views: Views, component: str | None, environment: str | None) -> View:
         """The rollout that is meant, by its id or by its target."""

@@ -48,7 +48,7 @@ def together(plan: Plan) -> Plan:
     >>> from crossfade.rollouts.plan import compile_plan
     >>> made = together(compile_plan(Direct(), "api", "production", "1.1.0", previous="1.0.0"))
     >>> [step.barrier or step.kind for step in made.steps]
-    ['start', 'ready', 'traffic', 'full', 'shift', 'retire', 'hold', 'stop-old']
+    ['start', 'ready', 'traffic', 'full', 'shift', 'retire', 'stop-old']
     """
     steps = plan.steps
     first = next(i for i, step in enumerate(steps) if step.kind in _TRAFFIC)
