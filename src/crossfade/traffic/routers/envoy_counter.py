@@ -23,10 +23,13 @@ from crossfade.traffic.counter import ADDRESSES, CLIENT_LEFT, Counter
 from crossfade.traffic.port import SLOTS, Counts, Slot
 from crossfade.traffic.routers.envoy_admin import asked, connect
 from crossfade.traffic.tally import BOUNDS_MS, Tally
+from crossfade.traffic.whole_files import replace
 
 READINGS = 4
 """Readings in a second."""
 _NAME = re.compile(r"crossfade\.requests\.arm\.(blue|green)\.seen\.(|-|(\d)xx_(-|\d+))\.end\.(.*)")
+RUN = "counter.run"
+"""The file that names the run of Envoy which was read last: a counter that is started again adds nothing twice."""
 _QUERY = "/stats?filter=^crossfade\\.requests\\.&format=json"
 _LEFT = "DC"
 
@@ -128,22 +131,31 @@ class EnvoyCounter(Counter):
     def __init__(self, folder: Path, labels: str) -> None:
         super().__init__(folder, labels)
         self.tally = ToldInTime()
+        self._run = ""
 
     def run(self, probe: str, header: str = "") -> None:  # noqa: ARG002 - Envoy has no need of it
         """Count until the folder is gone."""
         self._listener.close()  # nobody sends anything
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        reader, growth, fresh = Reader(probe), Growth(), False
+        reader, growth = Reader(probe), Growth()
         while (self._folder / ADDRESSES).exists():
             due = (int(time.time() * READINGS) + 1) / READINGS
             time.sleep(max(due - time.time(), 0))
             seen = reader.read()
             if seen is None:
-                fresh = True  # whoever answers next has begun after us
                 continue
             late = time.time() - due > 1 / READINGS
-            self._add(growth.of(*seen, fresh=fresh), time.time() if late else due)
-            fresh = True
+            self._add(growth.of(*seen, fresh=self._is_new(seen[0])), time.time() if late else due)
+
+    def _is_new(self, run: str) -> bool:
+        """Whether no counter of this folder has read that run before: then all that it has counted is still to be told."""
+        if run == self._run:
+            return True
+        known = self._folder / RUN
+        seen_before = known.exists() and known.read_text() == run
+        replace(known, run.encode())
+        self._run = run
+        return not seen_before
 
     def _add(self, grown: Mapping[str, int], now: float) -> None:
         for name, count in grown.items():
