@@ -149,7 +149,7 @@ project: shop
 components:
   web:
     command: [{python}, {app}, "{{port}}", "{{version}}", {targets}, "{leak}"]
-    health: {{interval: 500ms}}
+    health: {{interval: 500ms, timeout: 5s, failures: 10}}
     ready: {{deadline: 30s}}
     drain: {{timeout: 2s, grace: 2s}}
 environments:
