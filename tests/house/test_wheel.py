@@ -52,11 +52,11 @@ def test_the_command_works_from_the_wheel_alone(installed, tmp_path):
     assert crossfade.__version__ in done.stdout
 
 
-@pytest.mark.slow
 OPTIONAL = {"docker", "lightkube", "awscrt", "psycopg"}
 """What only the extras bring: adapters that need it can be imported where it is installed."""
 
 
+@pytest.mark.slow
 def test_every_module_of_the_wheel_can_be_imported(installed, tmp_path):
     # The contract suites are for authors of adapters, who have pytest; nothing of the product imports them.
     script = (
