@@ -255,13 +255,14 @@ async def test_more_than_three_failed_probes_take_it_back(market):
     def slot():
         return market.control.view(rollout).rollout.slot
 
-    market.at(6 * MINUTE, lambda: market.machine.sicken(slot(), 1, failures=3))
-    market.at(7 * MINUTE, lambda: market.machine.heal(slot(), 1))
-    market.at(8 * MINUTE, lambda: market.machine.sicken(slot(), 1, failures=4))
+    # Well inside the second stage: while a share is to grow, an instance that is not ready stops it for that reason.
+    market.at(7 * MINUTE, lambda: market.machine.sicken(slot(), 1, failures=3))
+    market.at(8 * MINUTE, lambda: market.machine.heal(slot(), 1))
+    market.at(9 * MINUTE, lambda: market.machine.sicken(slot(), 1, failures=4))
     view = await market.run(rollout)
     is_back(market, view)
     assert view.rollout.cause == "health_failures > 3 over 1m -> rollback"
-    assert 8 * MINUTE <= turned(view) <= 8 * MINUTE + 2 * market.step
+    assert 9 * MINUTE <= turned(view) <= 9 * MINUTE + 2 * market.step
 
 
 # -- nextgen-market: development and staging ---------------------------------------------------------------

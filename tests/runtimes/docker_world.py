@@ -27,6 +27,8 @@ from crossfade.runtimes.port import Release
 
 APP = Path(__file__).with_name("docker_app.py")
 BASE = "crossfade-test-base:latest"
+OURS = f"127.{os.getpid() % 200 + 1}.{os.getpid() // 200 % 250}.2"
+"""An address of this machine that no other test has: containers of the same names beside ours want the same ports."""
 _UP_WITHIN = 90.0
 _NATIVE = (
     *("_bisect", "_datetime", "_heapq", "_json", "_posixsubprocess", "_random", "_sha512", "_socket", "_struct"),
@@ -202,4 +204,5 @@ def release(version="1.0.0", *arguments, **settings):
 def make(url, folder, *, component="api", variables=None, root=Path("/"), **settings):
     """A runtime of one target, as a Crossfade that was started anew makes it."""
     target = Target("shop", "production", component)
+    settings.setdefault("address", OURS)
     return DockerRuntime(Settings(host=url, **settings), target, folder=folder, root=root, variables=variables)

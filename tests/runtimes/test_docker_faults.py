@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from docker_world import build, release
+from docker_world import OURS, build, release
 
 from crossfade.config.model import Component, Ready
 from crossfade.config.runtimes import Resources
@@ -48,7 +48,7 @@ async def test_what_the_program_is_told(docker_runtime, engine):
     host, labels = made["HostConfig"], made["Config"]["Labels"]
     assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (200_000_000, 200_000_000, 500_000_000)
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10000000", "max-file": "6"}}
-    assert host["PortBindings"] == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": one.address.partition(":")[2]}]}
+    assert host["PortBindings"] == {"8000/tcp": [{"HostIp": OURS, "HostPort": one.address.partition(":")[2]}]}
     assert (labels["crossfade.project"], labels["crossfade.slot"], labels["crossfade.version"]) == (
         "shop",
         "blue",
@@ -174,9 +174,9 @@ async def test_a_port_of_somebody_else_is_left_to_them(docker_runtime):
     await runtime.stop("blue")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", port))
+        other.bind((OURS, port))
         other.listen()
-        assert not is_free("127.0.0.1", port)
+        assert not is_free(OURS, port)
         (another,) = await up(runtime)
     assert another.address != one.address
 
