@@ -189,6 +189,17 @@ def test_what_a_person_wrote_wrongly_is_told(repository, crossfade, components, 
     assert next_ in err.partition("next:")[2]
 
 
+def test_builds_that_wait_for_each_other_are_told_with_their_lines(repository, crossfade):
+    path = configured(repository, {"core": {**section(), "source": {"path": "core", "needs": {"loader": "*"}}}})
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=1))
+    code, _, err = crossfade("build")
+    (line,) = (number for number, text in enumerate(path.read_text().splitlines(), 1) if '"loader": "*"' in text)
+    where = err.partition("where:")[2].split("\n")[0]
+    assert code == 2
+    assert where.strip().split(", ")[0] == f"crossfade.yaml:{line}"
+    assert where.count(":") == 2
+
+
 def test_an_output_that_was_not_made_is_a_build_that_failed(repository, crossfade):
     configured(repository, {"core": section(outputs=["lib"])})
     code, _, err = crossfade("build")

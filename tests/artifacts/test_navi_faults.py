@@ -82,6 +82,15 @@ def test_a_version_map_without_the_version(mine):
     assert "CDN_VERSION_MAP does not list navi-loader 0.2.0" in error["what"]
 
 
+def test_packages_that_need_each_other(mine):
+    depends = '"version": "0.1.0",\n  "dependencies": {"@awell-health/navi-js": "^0.1.0"}'
+    mine.edit("packages/navi-core/package.json", '"version": "0.1.0"', depends)
+    mine.commit("In a circle")
+    error = refused(mine, "publish")
+    assert error["code"] == "versions.cycle"
+    assert "packages/navi-core/package.json:4" in error["where"].split(", ")
+
+
 def test_no_token(mine):
     error = refused(mine, "publish", NPM_TOKEN=None)
     assert "NPM_TOKEN is not set" in error["what"]

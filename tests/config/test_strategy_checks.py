@@ -74,6 +74,13 @@ def test_a_time_to_stabilise_in_one_line_or_with_what_is_looked_at():
     assert warnings("{kind: blue-green, stabilise: {watch: 1h, error_budget: 0.1%}}") == []
 
 
+def test_rules_that_could_never_come_into_play_are_told():
+    rules = "['error_rate > 1% -> rollback']"
+    assert warnings("direct", rules=rules) == ["config.rules-unwatched"]
+    assert warnings("direct") == []
+    assert warnings("blue-green", rules=rules) == []
+
+
 def test_strategies_survive_json():
     for each in (Rolling(max_surge="25%"), Canary(stabilise=Stabilise(error_budget=0.001))):
         assert type(each).model_validate_json(each.model_dump_json()) == each

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from simulated_world import BROKEN, TERMS, canary, finding, instance, world
 
+from crossfade.analysis.values import Alert
 from crossfade.config.strategies import BlueGreen, Direct, Stage
 from crossfade.core.durations import FULL
 from crossfade.rollouts.decide import decide
@@ -226,6 +227,25 @@ def test_a_rule_that_scales_adds_an_instance():
     w.finding = finding("fail", "cpu > 90%", action="scale")
     w.tick()
     assert len(w.instances["green"]) == 3
+
+
+def test_several_rules_at_once_are_each_heeded_once_and_again_after_they_were_quiet():
+    w = world(finding=finding("fail", "errors > 3", action="notify", also=(Alert("cpu", "cpu 95%", "scale"),)))
+
+    def told() -> list[tuple[str, str]]:
+        return [(event.text, event.data["action"]) for event in w.events if event.kind == "rule.fired"]
+
+    w.run(seconds=120)
+    both = [("because errors > 3", "notify"), ("cpu 95%", "scale")]
+    assert (told(), len(w.instances["green"]), w.rollout.status) == (both, 3, "running")
+    w.finding = replace(w.finding, also=(*w.finding.also, Alert("p99", "p99 3s", "pause")))
+    w.run(seconds=60)
+    assert (told(), len(w.instances["green"]), w.rollout.status) == ([*both, ("p99 3s", "pause")], 3, "held")
+    w.finding = finding()
+    w.run(seconds=60)
+    w.finding = finding("fail", "cpu", reason="cpu 96%", action="scale")
+    w.run(seconds=60)
+    assert (told()[3:], len(w.instances["green"])) == ([("cpu 96%", "scale")], 4)
 
 
 def test_what_an_earlier_rollout_left_in_the_slot_is_stopped_first():

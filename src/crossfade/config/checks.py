@@ -218,6 +218,14 @@ def _rolling(at: Path, environment: Environment, project: Project) -> Iterator[R
 
 def _strategy(at: Path, environment: Environment) -> Iterator[Remark]:
     strategy, warmup = environment.strategy, environment.judge.warmup
+    if isinstance(strategy, Direct) and environment.rules:
+        yield Remark(
+            "config.rules-unwatched",
+            ((*at, "rules"), (*at, "strategy")),
+            "nothing is watched after a direct change, so that no rule can come into play",
+            "take `strategy: blue-green`, which also changes everything at once and then watches; or leave the rules away",
+            fatal=False,
+        )
     if not isinstance(strategy, Canary):
         return
     watch = (*at, "strategy", "watch")

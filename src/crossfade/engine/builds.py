@@ -18,7 +18,15 @@ def decider_of(loaded: LoadedProject, state: Path, environ: Mapping[str, str], g
     """Who decides about the builds of a project; `graph` is read where it is not known yet."""
     project, root = loaded.project, loaded.path.resolve().parent
     known = graph if graph is not None else read_graph(loaded)
-    return Decider(root, Cache(state / "builds"), _targets(project, known), _edges(known), environ)
+    packages = {called: package for package, called in _called(known).items()}
+    return Decider(
+        root,
+        Cache(state / "builds"),
+        _targets(project, known),
+        _edges(known),
+        environ,
+        place_of=lambda name, needed: known.place_of(packages[name], packages[needed]),
+    )
 
 
 def needs_of(project: Project, graph: Graph, *, development: bool = True) -> dict[str, frozenset[str]]:
@@ -48,13 +56,18 @@ def _reached(name: str, edges: Mapping[str, frozenset[str]], wanted: frozenset[s
 
 def _edges(graph: Graph, *, development: bool = True) -> dict[str, frozenset[str]]:
     """Every component or package of the workspace → what it depends on or embeds; components by their own names."""
-    called = {package: member.component or package for package, member in graph.members.items()}
+    called = _called(graph)
     edges: dict[str, frozenset[str]] = {}
     for package, member in graph.members.items():
         counted = (each.name for each in member.package.dependencies if development or each.kind != "devDependencies")
         needed = (*counted, *graph.rules.embeds.get(package, ()))
         edges[called[package]] = frozenset(called[each] for each in needed if each in called) - {called[package]}
     return edges
+
+
+def _called(graph: Graph) -> dict[str, str]:
+    """Package → its component's name, or its own."""
+    return {package: member.component or package for package, member in graph.members.items()}
 
 
 def _targets(project: Project, graph: Graph) -> dict[str, Target]:

@@ -144,7 +144,7 @@ def open_checkout(
         for name, component in project.components.items()
         if component.source is not None
     }
-    levels = order(graph.packages, embeds=embeds, development=False)
+    levels = order(graph.packages, embeds=embeds, development=False, place_of=graph.place_of)
     versioned = tuple(
         _versioned(graph, name) for level in levels for name in level if graph.members[name].component is not None
     )

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
-from itertools import combinations
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations, pairwise, starmap
 
 from crossfade.artifacts.building.globs import Glob, Selection, anchor, holds, select
 from crossfade.artifacts.building.schedule import Edges, cycle
 from crossfade.artifacts.building.values import Target
 from crossfade.core.errors import BadInputError
 
+PlaceOf = Callable[[str, str], str]
+"""Where the first says that it depends on the second, as `FILE:LINE`."""
 
-def check(targets: Mapping[str, Target], edges: Edges) -> None:
+
+def check(targets: Mapping[str, Target], edges: Edges, place_of: PlaceOf | None = None) -> None:
     """Refuse what cannot be built as it is meant; BadInputError names the component."""
     if around := cycle(edges):
         raise BadInputError(
             "build.cycle",
             f"these wait for each other: {' → '.join(around)}",
+            where=", ".join(dict.fromkeys(starmap(place_of, pairwise(around)))) if place_of else "",
             next="take one of them out of `needs`, `embeds` or the package's own dependencies",
         )
     folders = {target.component: _folder(target) for target in targets.values()}

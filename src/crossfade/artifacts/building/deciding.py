@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from crossfade.artifacts.building.cache import Cache
-from crossfade.artifacts.building.checks import check, outputs_of
+from crossfade.artifacts.building.checks import PlaceOf, check, outputs_of
 from crossfade.artifacts.building.files import Listing
 from crossfade.artifacts.building.identity import Parts, differences, identity_of, secret
 from crossfade.artifacts.building.inputs import Reader
@@ -28,17 +28,26 @@ from crossfade.core.errors import BadInputError
 class Decider:
     """Knows the project at `root`, its components and what is kept of their builds.
 
-    `edges` map a component to those that it depends on; `variables` are the environment of whoever builds.
+    `edges` map a component to those that it depends on, and `place_of` tells where a component says so, as `FILE:LINE`;
+    `variables` are the environment of whoever builds.
     """
 
     def __init__(
-        self, root: Path, cache: Cache, targets: Mapping[str, Target], edges: Edges, variables: Mapping[str, str]
+        self,
+        root: Path,
+        cache: Cache,
+        targets: Mapping[str, Target],
+        edges: Edges,
+        variables: Mapping[str, str],
+        *,
+        place_of: PlaceOf | None = None,
     ) -> None:
         self.root = root
         self.cache = cache
         self.targets = targets
         self.edges = {name: edges.get(name, frozenset()) & targets.keys() for name in targets}
         self.variables = variables
+        self.place_of = place_of
         self.memo = Memo(cache.folder / "memo" / f"{secret(str(root))[:16]}.json")
         made = tuple(path for target in targets.values() for path in outputs_of(target))
         self.reader = Reader(root, self.memo, made, (os.path.relpath(cache.folder.parent, root),))
@@ -61,7 +70,7 @@ class Decider:
         """
         named = frozenset(wanted)
         edges = self.needed(named)
-        check(self.targets, edges)
+        check(self.targets, edges, self.place_of)
         chosen = [self.targets[name] for name in edges]
         for target in chosen:
             self._refuse_unbuildable(target)

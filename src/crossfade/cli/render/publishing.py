@@ -30,10 +30,11 @@ def outlook_view(outlook: Outlook) -> RenderableType:
         mark = "=" if target in outlook.untagged else "↑"
         table.add_row(Text(mark, style="cyan"), str(target.at), target.registry, Text(done, style="dim"))
     many = len(outlook.done)
-    rest = (
-        f"{plural(many, 'artifact')} {'is' if many == 1 else 'are'} where {'it is' if many == 1 else 'they are'} to be"
-    )
-    return Group(table, Text(rest, style="dim")) if outlook.open else Text(rest)
+    there = "is where it is" if many == 1 else "are where they are"
+    rest = Text(f"{plural(many, 'artifact')} {there} to be")
+    if not outlook.open:
+        return rest
+    return Group(table, *([Text(rest.plain, style="dim")] if many else []))
 
 
 def journal_view(publication: Publication) -> RenderableType:
