@@ -83,6 +83,7 @@ def test_what_is_not_is_said(taken):
     [
         ("services: [", "init.compose"),
         ("- a", "init.compose"),
+        ("services: {}\n---\nservices: {}", "init.compose"),
         ("version: '3'", "init.compose"),
         ("services: {db: {image: postgres}}", "init.compose-nothing"),
     ],

@@ -28,6 +28,9 @@ environments:
     router:
       kind: caddy
       listen: {listen}   # users come here; each version listens on a port of its own behind it
+"""
+
+RELEASING = """\
     strategy:
       kind: canary
       steps: [5%, 25%, 50%]   # 100 % always follows
@@ -39,6 +42,7 @@ environments:
       - error_rate > 5% over 1m -> rollback
       - health_failures > 3 -> rollback
 """
+"""How to release in an environment, for those who begin."""
 
 
 def starter(
@@ -59,7 +63,7 @@ def starter(
     'project: my-app'
     """
     component = plain_name(name)
-    return _TEMPLATE.format(
+    text = _TEMPLATE.format(
         name=component,
         project=plain_name(project if project is not None else name),
         command="[" + ", ".join(word(each) for each in command) + "]",
@@ -67,6 +71,7 @@ def starter(
         listen=word(listen),
         instances=instances,
     )
+    return text + RELEASING
 
 
 def plain_name(found: str) -> str:
