@@ -50,6 +50,11 @@ class DataPlane:
     def address(self):
         return f"127.0.0.1:{self.port}"
 
+    def slots(self):
+        """The slot that each request went to."""
+        services = {each["metadata"]["name"]: each for each in self.store.all("services")}
+        return [services[name]["spec"]["selector"]["crossfade.slot"] for name in self.sent]
+
     def _changed(self, key, *_):
         if key[0] == self.plural:
             self._dirty.set()

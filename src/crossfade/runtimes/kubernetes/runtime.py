@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from crossfade.cluster.api import APPS, CORE, Cluster, Json, Place, cluster_at, path
-from crossfade.cluster.faults import ConflictError
 from crossfade.cluster.mirror import Mirror, mirror_of
 from crossfade.cluster.names import Target, selects
+from crossfade.cluster.objects import looking_again, ours
 from crossfade.config.model import Deployment
 from crossfade.config.runtimes import KubernetesRuntime as Settings
 from crossfade.core.errors import BadInputError, CrossfadeError
@@ -27,7 +27,6 @@ _LAUNCHED: Final = 5.0
 """Seconds in which the cluster's controllers make the pods that a Deployment asks for, before `start` returns anyway."""
 _LEAVE: Final = 30.0
 """Seconds beyond the grace time that a pod may take to be gone."""
-_TRIES: Final = 5
 _PAUSE: Final = 0.05
 COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -91,19 +90,17 @@ class KubernetesRuntime:
         wanted = deployment(
             self._target, slot, release, count, settings=self._settings, variables=self._variables, blind=self._blind
         )
-        for _ in range(_TRIES):
-            with contextlib.suppress(ConflictError):  # somebody else was faster: look again
-                await self._bring_about(slot, release.version, wanted)
-                break
-        else:
-            what = f"others go on changing {self._target.slot(slot)}"
-            how = f"see who: kubectl get deployment {self._target.slot(slot)} --show-managed-fields -o yaml"
-            raise CrossfadeError("kubernetes.contended", what, where=self._target.where, next=how, retry=True)
+        await looking_again(
+            lambda: self._bring_about(slot, release.version, wanted),
+            self._target,
+            "Deployment",
+            self._target.slot(slot),
+        )
         await self._until(slot, lambda pods: len(seeing.staying(pods)) == count, time.monotonic() + _LAUNCHED)
 
     async def stop(self, slot: Slot) -> None:
         """End every instance in `slot`: TERM, then KILL after the grace time; its Service stays, and leads nowhere."""
-        there = await self._there(slot)
+        there = await ours(self._cluster, self._target, self._path(slot))
         if there is None:
             return
         pods = [each for each in await self._pods.read() if seeing.slot_of(each) == slot]
@@ -150,7 +147,7 @@ class KubernetesRuntime:
 
     async def _bring_about(self, slot: Slot, version: str, wanted: Json) -> None:
         """The slot's Service, and its Deployment: made, or scaled where it runs this version already."""
-        there = await self._there(slot)
+        there = await ours(self._cluster, self._target, self._path(slot))
         pods = [each for each in await self._pods.read() if seeing.slot_of(each) == slot]
         self._refuse_other_version(slot, version, there, pods)
         await self._service(slot)
@@ -182,27 +179,8 @@ class KubernetesRuntime:
 
     async def _service(self, slot: Slot) -> None:
         where = path(CORE, self._target.namespace, "services", self._target.slot(slot))
-        there = await self._cluster.get(where)
-        if there is not None:
-            self._ours(there, "Service")
+        await ours(self._cluster, self._target, where)
         await self._cluster.apply(where, service(self._target, slot))
-
-    async def _there(self, slot: Slot) -> Json | None:
-        """The slot's Deployment; BadInputError when somebody else's has its name."""
-        there = await self._cluster.get(self._path(slot))
-        if there is not None:
-            self._ours(there, "Deployment")
-        return there
-
-    def _ours(self, thing: Json, kind: str) -> None:
-        name, labels = thing["metadata"]["name"], thing["metadata"].get("labels") or {}
-        if not self._target.selector.items() <= labels.items():
-            raise BadInputError(
-                "kubernetes.name-taken",
-                f"a {kind} {name} is there that is not ours",
-                where=f"namespace {self._target.namespace}",
-                next="rename it, or give Crossfade a namespace of its own: `runtime.namespace`",
-            )
 
     def _refuse_other_version(self, slot: Slot, version: str, there: Json | None, pods: list[Json]) -> None:
         held = {seeing.version_of(each) for each in seeing.alive(pods)}
