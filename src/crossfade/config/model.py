@@ -30,6 +30,7 @@ from crossfade.config.section import (
 )
 from crossfade.config.strategies import Canary, Strategy
 from crossfade.core.durations import format_duration
+from crossfade.core.limits import MOST_INSTANCES
 
 Action = Literal["rollback", "pause", "notify", "scale"]
 ArmName = Literal["stable", "canary"]
@@ -113,7 +114,7 @@ class Component(Section):
         description="Environment variables; `{port}`, `{version}`, `{instance}` are replaced.",
     )
     instances: int = Field(
-        default=1, ge=1, le=12, description="Instances of a version that carries all of the traffic."
+        default=1, ge=1, le=MOST_INSTANCES, description="Instances of a version that carries all of the traffic."
     )
     health: Health = Field(default=Health(), description="How a running instance is asked whether it works.")
     ready: Ready = Field(default=Ready(), description="When an instance may receive traffic.")
@@ -242,7 +243,10 @@ class Environment(Section):
         description="A release that comes while another one is under way: refused, waits for its end, or takes its place.",
     )
     instances: int | None = Field(
-        default=None, ge=1, le=12, description="Instances of each component here; the component's number when absent."
+        default=None,
+        ge=1,
+        le=MOST_INSTANCES,
+        description="Instances of each component here; the component's number when absent.",
     )
     image_tags: tuple[Part, ...] = Field(
         default=(), description="Tags of images that are published for this environment; the registry's own when empty."

@@ -12,9 +12,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 from crossfade.config.quantities import DURATION, SHARE, Duration, Quantity, Ratio, Share
 from crossfade.config.section import Section, Shorthand, bare, kinds
 from crossfade.core.durations import FULL, format_share
+from crossfade.core.limits import MOST_INSTANCES
 
-MOST_INSTANCES = 12
-"""Most instances of one version."""
 _BATCH = re.compile(r"\s*(\d{1,3})\s*(%?)\s*")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from crossfade.config.quantities import write_size
 from crossfade.config.starter import RELEASING, word
-from crossfade.config.strategies import MOST_INSTANCES
+from crossfade.core.limits import MOST_INSTANCES
 
 _DIGEST = "@sha256:"
 

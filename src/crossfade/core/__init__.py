@@ -1,4 +1,4 @@
-"""What everything else stands on: errors, ids, the clock, durations, shares, versions.
+"""What everything else stands on: errors, ids, the clock, durations, shares, limits, versions.
 
 Nothing here imports anything else of Crossfade, and nothing here does I/O except `SystemClock`.
 """

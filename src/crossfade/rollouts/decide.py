@@ -12,6 +12,7 @@ from typing import Any
 
 from crossfade.analysis.values import Alert, Finding
 from crossfade.core.durations import FULL, format_share
+from crossfade.core.limits import MOST_INSTANCES
 from crossfade.rollouts.commands import obey
 from crossfade.rollouts.draft import Draft
 from crossfade.rollouts.group import who_turned
@@ -20,8 +21,6 @@ from crossfade.rollouts.rollout import Decision, Observed, Rollout, wanted_route
 from crossfade.rollouts.walk import walk
 from crossfade.traffic.port import Routes
 
-MOST_INSTANCES = 12
-"""How far a `scale` rule goes."""
 _KNOWN_AFTER = 0.75
 """Seconds after its end at which a bucket is known: a source shows twice a second that it lives."""
 _OVERDUE = 1.5

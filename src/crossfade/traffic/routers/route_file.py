@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossfade.core.errors import BadInputError, StaleFenceError
+from crossfade.core.limits import MOST_INSTANCES
 from crossfade.traffic.buckets import basis, prefix, threshold
 from crossfade.traffic.port import SLOTS, Routes, Slot
 from crossfade.traffic.whole_files import left_behind, replace
 
-ENTRIES = 12
+ENTRIES = MOST_INSTANCES
 """Most instances of one slot."""
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]+:\d{1,5}")
