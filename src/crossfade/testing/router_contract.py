@@ -124,7 +124,8 @@ class RouterContract(ABC):
             await self.again(router).apply(older, fence=6)
         seen = await router.observe()
         assert (seen.routes, seen.fence) == (newer, 7)
-        await router.apply(older, fence=7)
+        await router.apply(older, fence=7)  # the very fence that is there: the last one's routes
+        assert (await router.observe()).routes == older
         await router.apply(newer, fence=8)
         assert await router.confirm(newer)
 

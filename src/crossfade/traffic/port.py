@@ -1,6 +1,6 @@
 """The Router port: five methods, frozen values, no guesses.
 
-Every adapter is proven by `crossfade.testing.RouterContract`.
+Every adapter is proven by the suites of `crossfade.testing`: `RouterContract` and what builds on it.
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ class Router(Protocol):
     async def apply(self, routes: Routes, *, fence: int) -> None:
         """Put `routes` in force at once and whole, repairing the router's own set-up where needed.
 
-        Raises `StaleFenceError`, changing nothing, when the router has accepted a higher fence, or the
-        same fence with other routes (two writers that both believe to be next: the first one wins).
-        Applying the same routes under the same fence again only repairs what is missing.
+        Raises `StaleFenceError`, changing nothing, when the router has accepted a higher fence, and only then:
+        under the very fence that is there other routes are accepted too, and the last ones are in force.
+        Applying the same routes under it again only repairs what is missing.
         """
         ...
 
