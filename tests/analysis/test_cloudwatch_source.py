@@ -15,6 +15,7 @@ from answering_server import Answer, Server
 from crossfade.analysis.sources.cloudwatch import CloudWatchStatistic
 from crossfade.analysis.sources.port import Series, Unknown
 from crossfade.analysis.sources.templates import names
+from crossfade.analysis.sources.web import Client
 from crossfade.config.named_metrics import CloudWatchMetric
 from free_ports import free_port
 
@@ -27,7 +28,7 @@ DIMENSIONS = {"Service": "{component}", "Version": "{version}"}
 def statistic(url, client, environ=None, **more):
     where = {"region": "eu-central-1", "namespace": "Shop", "metric": "Latency", "dimensions": DIMENSIONS}
     settings = CloudWatchMetric(kind="cloudwatch", endpoint=url, **{**where, **more})
-    return CloudWatchStatistic(settings, client, names=NAMES, environ=AWS if environ is None else environ)
+    return CloudWatchStatistic(settings, Client(client, AWS if environ is None else environ), names=NAMES)
 
 
 async def asked(url, *, window=300, now=NOW, **more):

@@ -10,6 +10,7 @@ from crossfade.analysis.sources.datadog import DatadogQuery
 from crossfade.analysis.sources.named import Asked, NamedSource
 from crossfade.analysis.sources.port import Reading, Series, Unknown
 from crossfade.analysis.sources.templates import names
+from crossfade.analysis.sources.web import Client
 from crossfade.config.named_metrics import DatadogMetric
 
 NOW = 1_700_000_065.0
@@ -52,7 +53,7 @@ async def asked(
 ):
     settings = DatadogMetric(kind="datadog", query=query, endpoint=server.url)
     async with httpx.AsyncClient() as client:
-        metric = DatadogQuery(settings, client, names=NAMES, environ=KEYS if environ is None else environ)
+        metric = DatadogQuery(settings, Client(client, KEYS if environ is None else environ), names=NAMES)
         return await metric.ask(window=window, now=NOW)
 
 
@@ -83,7 +84,7 @@ async def test_what_is_the_same_for_both_arms_is_asked_for_once(server):
 def test_the_address_follows_from_the_site():
     with httpx.Client() as client:
         settings = DatadogMetric(kind="datadog", query="avg:x{*}", site="datadoghq.eu")
-        assert DatadogQuery(settings, client, names=NAMES)._url == "https://api.datadoghq.eu/api/v1/query"
+        assert DatadogQuery(settings, Client(client), names=NAMES)._url == "https://api.datadoghq.eu/api/v1/query"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ async def test_who_is_asked_too_often_is_left_alone_for_as_long_as_it_wants(serv
     server.answer = answered(series((1_700_000_000, 0.5), (1_700_000_040, 0.7)))
     settings = DatadogMetric(kind="datadog", query="avg:x{*}", endpoint=server.url)
     async with httpx.AsyncClient() as client:
-        metric = DatadogQuery(settings, client, names=NAMES, environ=KEYS)
+        metric = DatadogQuery(settings, Client(client, KEYS), names=NAMES)
         source = NamedSource(NoCounts(), {"cpu": Asked(metric, 300, 15, 10, 180)}, soon=30)
         first = await source.read(0, now=NOW)
         assert first.named["canary", "cpu"][-1] == (1_700_000_040.0, 0.7)

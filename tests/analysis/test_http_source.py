@@ -13,7 +13,7 @@ from crossfade.analysis.sources.json_field import JsonField
 from crossfade.analysis.sources.port import Unknown, Value
 from crossfade.analysis.sources.prometheus_server import PrometheusServer
 from crossfade.analysis.sources.templates import names
-from crossfade.analysis.sources.web import Clients
+from crossfade.analysis.sources.web import Client, Clients
 from crossfade.config.named_metrics import Access, Basic, HttpMetric
 from crossfade.core.errors import UnreachableError
 from free_ports import free_port
@@ -31,9 +31,9 @@ def server():
 
 async def asked(url, *, environ=None, ca=None, root="/", **more):
     settings = HttpMetric(kind="http", url=url, ca=ca, **more)
-    clients = Clients()
+    clients = Clients(environ or {})
     try:
-        metric = JsonField(settings, clients.client(ca, str(root)), names=NAMES, environ=environ or {})
+        metric = JsonField(settings, clients.client(ca, str(root)), names=NAMES)
         return await metric.ask(window=60, now=NOW)
     finally:
         await clients.close()
@@ -121,7 +121,7 @@ async def test_a_prometheus_takes_the_same_credentials_and_its_words_hide_them(s
     access = Access(headers={"X-Scope-OrgID": "TENANT"}, bearer="TOKEN")
     async with httpx.AsyncClient() as client:
         environ = {"TENANT": "shop", "TOKEN": "s3cret"}
-        prometheus = PrometheusServer(server.url, access, client, timeout=5, environ=environ)
+        prometheus = PrometheusServer(server.url, access, Client(client, environ), timeout=5)
         with pytest.raises(UnreachableError) as caught:
             await prometheus.matrix("up", 0, 60, step=5)
     assert caught.value.what == "Prometheus answered 400: who is ada:…, with …?"

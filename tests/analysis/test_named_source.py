@@ -14,6 +14,7 @@ from crossfade.analysis.sources.json_field import JsonField
 from crossfade.analysis.sources.named import Asked, NamedSource
 from crossfade.analysis.sources.port import ARMS, Reading, Series, Unknown, Value
 from crossfade.analysis.sources.templates import names
+from crossfade.analysis.sources.web import Client
 from crossfade.config.model import Rule
 from crossfade.config.named_metrics import HttpMetric
 from crossfade.core.errors import UnreachableError
@@ -82,7 +83,7 @@ async def test_a_server_that_hangs_never_keeps_the_counts_waiting():
     try:
         async with httpx.AsyncClient() as client:
             settings = HttpMetric(kind="http", url=f"{server.url}/m")
-            metric = JsonField(settings, client, names=names({"stable": "1", "canary": "2"}))
+            metric = JsonField(settings, Client(client), names=names({"stable": "1", "canary": "2"}))
             source = beside(metric, timeout=60.0, soon=0.1)
             reading = await source.read(NOW - 5, now=NOW)
             assert reading.newest_at == NOW

@@ -20,6 +20,7 @@ from crossfade.analysis.sources.prometheus import PrometheusSource
 from crossfade.analysis.sources.prometheus_query import PrometheusQuery
 from crossfade.analysis.sources.prometheus_server import PrometheusServer
 from crossfade.analysis.sources.templates import names
+from crossfade.analysis.sources.web import Client
 from crossfade.config.metrics import PrometheusMetrics
 
 SCRAPE = 0.5
@@ -115,7 +116,7 @@ def prometheus(require, exporter, tmp_path):
 
 def source(url, client, windows=None, **more):
     metrics = PrometheusMetrics(**{**SELECTORS, "url": url, "stale_after": 60.0, **more})
-    server = PrometheusServer(url, metrics, client, timeout=metrics.timeout, environ={"TOKEN": "s3cret"})
+    server = PrometheusServer(url, metrics, Client(client, {"TOKEN": "s3cret"}), timeout=metrics.timeout)
     known = names({"stable": "stable", "canary": "canary"}, component="web", environment="test")
     counts = PrometheusSource(metrics, server, names=known, bucket=1.0)
 

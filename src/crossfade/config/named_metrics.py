@@ -79,6 +79,11 @@ Address = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_p
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 
+Every = Annotated[Duration, Field(gt=0, description="How often it is asked for.")]
+Timeout = Annotated[Duration, Field(gt=0, description="How long an answer may take.")]
+StaleAfter = Annotated[Duration, Field(gt=0, description="Age from which a value counts no more.")]
+OverInstances = Literal["mean", "max"]
+
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_built_in)]
 """The name of a metric of the user's own, as rules write it."""
 
@@ -126,8 +131,8 @@ class PrometheusMetric(Access):
         default=None,
         description="Base address of the server; that of `metrics`, with its access, when absent.",
     )
-    every: Duration = Field(default=5.0, gt=0, description="How often it is asked for.")
-    timeout: Duration = Field(default=5.0, gt=0, description="How long an answer may take.")
+    every: Every = 5.0
+    timeout: Timeout = 5.0
     stale_after: Duration | None = Field(
         default=None,
         gt=0,
@@ -154,9 +159,9 @@ class DatadogMetric(Section):
     application_key: VariableName = Field(
         default="DD_APP_KEY", description="Name of the environment variable that holds the application key."
     )
-    every: Duration = Field(default=15.0, gt=0, description="How often it is asked for; Datadog limits its requests.")
-    timeout: Duration = Field(default=10.0, gt=0, description="How long an answer may take.")
-    stale_after: Duration = Field(default=180.0, gt=0, description="Age from which a value counts no more.")
+    every: Every = Field(default=15.0, description="How often it is asked for; Datadog limits its requests.")
+    timeout: Timeout = 10.0
+    stale_after: StaleAfter = 180.0
 
 
 class CloudWatchMetric(Section):
@@ -176,8 +181,8 @@ class CloudWatchMetric(Section):
     endpoint: Address | None = Field(
         default=None, description="Address of the API, where it is not that of the region."
     )
-    every: Duration = Field(default=30.0, gt=0, description="How often it is asked for; CloudWatch charges for it.")
-    timeout: Duration = Field(default=10.0, gt=0, description="How long an answer may take.")
+    every: Every = Field(default=30.0, description="How often it is asked for; CloudWatch charges for it.")
+    timeout: Timeout = 10.0
     stale_after: Duration | None = Field(
         default=None,
         gt=0,
@@ -207,9 +212,9 @@ class HttpMetric(Access):
         min_length=1,
         description="Where the number stands, such as data.value or items.0.count; the whole body when absent.",
     )
-    every: Duration = Field(default=5.0, gt=0, description="How often it is asked for.")
-    timeout: Duration = Field(default=5.0, gt=0, description="How long an answer may take.")
-    stale_after: Duration = Field(default=60.0, gt=0, description="Age from which a value counts no more.")
+    every: Every = 5.0
+    timeout: Timeout = 5.0
+    stale_after: StaleAfter = 60.0
 
 
 class PostgresMetric(Section):
@@ -222,33 +227,33 @@ class PostgresMetric(Section):
         " and backend_type = 'client backend' and pid <> pg_backend_pid()",
         description="Query for one row with one number; it runs in a transaction that only reads.",
     )
-    every: Duration = Field(default=5.0, gt=0, description="How often it is asked for.")
-    timeout: Duration = Field(default=5.0, gt=0, description="How long an answer may take.")
-    stale_after: Duration = Field(default=60.0, gt=0, description="Age from which a value counts no more.")
+    every: Every = 5.0
+    timeout: Timeout = 5.0
+    stale_after: StaleAfter = 60.0
 
 
 class CpuMetric(Section):
     """Processor time of an arm's instances, as a share of one core: 90% is nearly all of one."""
 
     kind: Literal["cpu"] = Field(description="The kind of metric.")
-    over_instances: Literal["mean", "max"] = Field(
+    over_instances: OverInstances = Field(
         default="mean", description="What is told of several instances: their mean, or the busiest."
     )
-    every: Duration = Field(default=5.0, gt=0, description="How often it is measured.")
-    timeout: Duration = Field(default=5.0, gt=0, description="How long measuring may take.")
-    stale_after: Duration = Field(default=60.0, gt=0, description="Age from which a value counts no more.")
+    every: Every = Field(default=5.0, description="How often it is measured.")
+    timeout: Timeout = Field(default=5.0, description="How long measuring may take.")
+    stale_after: StaleAfter = 60.0
 
 
 class MemoryMetric(Section):
     """Memory of an arm's instances, in bytes."""
 
     kind: Literal["memory"] = Field(description="The kind of metric.")
-    over_instances: Literal["mean", "max"] = Field(
+    over_instances: OverInstances = Field(
         default="max", description="What is told of several instances: their mean, or the largest."
     )
-    every: Duration = Field(default=5.0, gt=0, description="How often it is measured.")
-    timeout: Duration = Field(default=5.0, gt=0, description="How long measuring may take.")
-    stale_after: Duration = Field(default=60.0, gt=0, description="Age from which a value counts no more.")
+    every: Every = Field(default=5.0, description="How often it is measured.")
+    timeout: Timeout = Field(default=5.0, description="How long measuring may take.")
+    stale_after: StaleAfter = 60.0
 
 
 class LogMetric(Section):
@@ -258,9 +263,9 @@ class LogMetric(Section):
     pattern: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_linear)] = Field(
         description="Regular expression, such as `panic|FATAL` or `(?i)out of memory`; no look-around, no back-references."
     )
-    every: Duration = Field(default=1.0, gt=0, description="How often new lines are counted.")
-    timeout: Duration = Field(default=5.0, gt=0, description="How long that may take.")
-    stale_after: Duration = Field(default=60.0, gt=0, description="Age from which a count counts no more.")
+    every: Every = Field(default=1.0, description="How often new lines are counted.")
+    timeout: Timeout = Field(default=5.0, description="How long that may take.")
+    stale_after: StaleAfter = Field(default=60.0, description="Age from which a count counts no more.")
 
 
 AnyMetric = (

@@ -17,13 +17,11 @@ from crossfade.runtimes.port import Runtime
 from crossfade.traffic.port import Router, Slot
 
 if TYPE_CHECKING:
-    import httpx
-
     from crossfade.analysis.sources.log_lines import Logs
     from crossfade.analysis.sources.named import Asked
     from crossfade.analysis.sources.templates import Names
     from crossfade.analysis.sources.usage import Instances
-    from crossfade.analysis.sources.web import Clients
+    from crossfade.analysis.sources.web import Client, Clients
 
 
 class Sources:
@@ -151,7 +149,7 @@ class _Making:
             case config.CpuMetric() | config.MemoryMetric():
                 return self._usage(settings)
 
-    def _client(self, ca: str | None) -> httpx.AsyncClient:
+    def _client(self, ca: str | None) -> Client:
         return self._sources.clients().client(ca, self._deployment.root)
 
     def _prometheus(self, settings: config.PrometheusMetric, every: float) -> Metric:

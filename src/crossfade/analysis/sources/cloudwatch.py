@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import io
 import math
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +19,7 @@ import orjson
 
 from crossfade.analysis.sources.port import ARMS, Answer, Series, Unknown
 from crossfade.analysis.sources.templates import Names, fill
-from crossfade.analysis.sources.web import CODE, Reply, refusal, reply, variable
+from crossfade.analysis.sources.web import CODE, MISSHAPEN, Client, Reply, refusal
 from crossfade.analysis.values import Arm
 from crossfade.config.named_metrics import CloudWatchMetric
 from crossfade.core.errors import UnreachableError
@@ -30,23 +29,14 @@ _TARGET = "GraniteServiceVersion20100801.GetMetricData"
 _PAGES = 10
 _THROTTLED = ("Throttl", "RequestLimitExceeded", "LimitExceeded")
 _REFUSED = ("AccessDenied", "UnrecognizedClient", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken")
-_TOO_MANY = 429
 
 
 class CloudWatchStatistic:
-    """The values of the statistic; see `port.Metric`. The owner of `client` closes it; credentials are read at each request."""
+    """The values of the statistic; see `port.Metric`."""
 
-    def __init__(
-        self,
-        settings: CloudWatchMetric,
-        client: httpx.AsyncClient,
-        *,
-        names: Names,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, settings: CloudWatchMetric, client: Client, *, names: Names) -> None:
         self._settings = settings
         self._client = client
-        self._environ = os.environ if environ is None else environ
         domain = "amazonaws.com.cn" if settings.region.startswith("cn-") else "amazonaws.com"
         self._url = httpx.URL(settings.endpoint or f"https://monitoring.{settings.region}.{domain}").join("/")
         wanted = {arm: {name: fill(value, names[arm]) for name, value in settings.dimensions.items()} for arm in ARMS}
@@ -80,12 +70,12 @@ class CloudWatchStatistic:
         ends: dict[str, str] = {}
         for _ in range(_PAGES):  # `NamedSource` tells what is raised here, as it does of every metric
             answer = await self._post(orjson.dumps(asked), now)
-            if answer.status != httpx.codes.OK:
+            if not answer.ok:
                 return dict.fromkeys(ARMS, _refused(answer))
             try:
                 _gather(answer.json["MetricDataResults"], points, ends)
                 token = answer.json.get("NextToken")
-            except (KeyError, TypeError, ValueError, AttributeError):
+            except MISSHAPEN:
                 return dict.fromkeys(ARMS, Unknown("the answer is not CloudWatch's", passing=True))
             if not token:
                 break
@@ -109,13 +99,13 @@ class CloudWatchStatistic:
             "X-Amz-Target": _TARGET,
         }
         signed = await self._signed(headers, body, now)
-        request = self._client.build_request("POST", self._url, headers=signed, content=body)
-        return await reply(self._client, request, _WHO)
+        request = self._client.http.build_request("POST", self._url, headers=signed, content=body)
+        return await self._client.reply(request, _WHO)
 
     async def _signed(self, headers: Mapping[str, str], body: bytes, now: float) -> dict[str, str]:
         """The headers with AWS's signature, version 4; UnreachableError where a variable or the package is missing."""
-        key = variable("AWS_ACCESS_KEY_ID", self._environ, "the access key's id")
-        secret = variable("AWS_SECRET_ACCESS_KEY", self._environ, "the secret access key")
+        key = self._client.variable("AWS_ACCESS_KEY_ID", "the access key's id")
+        secret = self._client.variable("AWS_SECRET_ACCESS_KEY", "the secret access key")
         try:
             from awscrt.auth import (  # type: ignore[import-untyped]  # noqa: PLC0415 - an optional part, without types
                 AwsCredentialsProvider,
@@ -127,7 +117,7 @@ class CloudWatchStatistic:
             what, how = "it needs awscrt, which is not installed", "pip install 'crossfade[cloudwatch]'"
             raise UnreachableError(CODE, what, next=how) from error
 
-        session = self._environ.get("AWS_SESSION_TOKEN") or None
+        session = self._client.environ.get("AWS_SESSION_TOKEN") or None
         config = AwsSigningConfig(
             credentials_provider=AwsCredentialsProvider.new_static(key, secret, session),
             region=self._settings.region,
@@ -158,11 +148,10 @@ def _refused(answer: Reply) -> Unknown:
 
     Its message may repeat what was signed, so only the name is told.
     """
-    body = answer.json if isinstance(answer.json, dict) else {}
-    name = str(body.get("__type", "")).rpartition("#")[2][:80]
+    name = str(answer.object.get("__type", "")).rpartition("#")[2][:80]
     status = answer.status
     if any(word in name for word in _THROTTLED):
-        status = _TOO_MANY
+        status = httpx.codes.TOO_MANY_REQUESTS
     elif any(word in name for word in _REFUSED):
         status = httpx.codes.FORBIDDEN
     return refusal(_WHO, status, answer.headers, name)

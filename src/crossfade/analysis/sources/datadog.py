@@ -7,15 +7,12 @@ revised for minutes: good enough for a rule over minutes, not for counting each 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from crossfade.analysis.sources.port import Answer, Series, Unknown
-from crossfade.analysis.sources.templates import Names, both, fill
-from crossfade.analysis.sources.web import refusal, reply, variable, without
+from crossfade.analysis.sources.templates import Names, both
+from crossfade.analysis.sources.web import MISSHAPEN, Client, refusal, without
 from crossfade.analysis.values import Arm
 from crossfade.config.named_metrics import DatadogMetric
 
@@ -23,40 +20,31 @@ _WHO = "Datadog"
 
 
 class DatadogQuery:
-    """The value of one query; see `port.Metric`. The owner of `client` closes it; the keys are read at each query."""
+    """The value of one query; see `port.Metric`."""
 
-    def __init__(
-        self,
-        settings: DatadogMetric,
-        client: httpx.AsyncClient,
-        *,
-        names: Names,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, settings: DatadogMetric, client: Client, *, names: Names) -> None:
         self._settings = settings
         self._client = client
         self._names = names
-        self._environ = os.environ if environ is None else environ
         self._url = f"{(settings.endpoint or f'https://api.{settings.site}').rstrip('/')}/api/v1/query"
 
     async def ask(self, *, window: float, now: float) -> Mapping[Arm, Answer]:
         """The values of one series in the last `window` seconds, or why there are none."""
-        wanted = {arm: fill(self._settings.query, values) for arm, values in self._names.items()}
-        return await both(wanted, lambda query: self._values(query, window, now))
+        return await both(self._settings.query, self._names, lambda query: self._values(query, window, now))
 
     async def _values(self, query: str, window: float, now: float) -> Answer:
         keys = {
-            "DD-API-KEY": variable(self._settings.api_key, self._environ, "the API key"),
-            "DD-APPLICATION-KEY": variable(self._settings.application_key, self._environ, "the application key"),
+            "DD-API-KEY": self._client.variable(self._settings.api_key, "the API key"),
+            "DD-APPLICATION-KEY": self._client.variable(self._settings.application_key, "the application key"),
         }
         asked: dict[str, str | int] = {"from": math.floor(now - window), "to": math.ceil(now), "query": query}
-        request = self._client.build_request(
+        request = self._client.http.build_request(
             "GET", self._url, params=asked, headers={**keys, "Accept": "application/json"}
         )
-        answer = await reply(self._client, request, _WHO)
-        body: dict[str, Any] = answer.json if isinstance(answer.json, dict) else {}
+        answer = await self._client.reply(request, _WHO)
+        body = answer.object
         why = _reason(body)
-        if answer.status != httpx.codes.OK:
+        if not answer.ok:
             return refusal(_WHO, answer.status, answer.headers, why, keys.values())
         if body.get("status") != "ok" or not isinstance(body.get("series"), list):
             return Unknown(f"{_WHO} has no answer to {query}: {without(why, keys.values()) or 'no reason given'}")
@@ -79,6 +67,6 @@ def _one(series: list[Any], query: str, now: float) -> Answer:
             length = float(each.get("interval") or 0.0)
             known = ((float(at) / 1000, float(value)) for at, value in each["pointlist"] if value is not None)
             points = sorted(point for point in known if math.isfinite(point[1]) and point[0] + length <= now)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except MISSHAPEN:
         return Unknown(f"the answer is not Datadog's: {query}", passing=True)
     return Series(points) if points else Unknown(f"{_WHO} has no value for {query}")

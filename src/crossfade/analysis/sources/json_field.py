@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -11,50 +9,39 @@ from urllib.parse import quote
 import httpx
 
 from crossfade.analysis.sources.port import Answer, Unknown, Value
-from crossfade.analysis.sources.templates import Names, both, fill
-from crossfade.analysis.sources.web import credentials, refusal, reply
+from crossfade.analysis.sources.templates import Names, both
+from crossfade.analysis.sources.web import Client, refusal
 from crossfade.analysis.values import Arm
 from crossfade.config.named_metrics import HttpMetric
 
 
 class JsonField:
-    """The number in the field; see `port.Metric`. The owner of `client` closes it."""
+    """The number in the field; see `port.Metric`."""
 
-    def __init__(
-        self,
-        settings: HttpMetric,
-        client: httpx.AsyncClient,
-        *,
-        names: Names,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, settings: HttpMetric, client: Client, *, names: Names) -> None:
         self._settings = settings
         self._client = client
         self._names = names
-        self._environ = os.environ if environ is None else environ
 
     async def ask(self, *, window: float, now: float) -> Mapping[Arm, Answer]:  # noqa: ARG002 - only the present is known
         """The number as it is now, or why there is none."""
-        wanted = {arm: fill(self._settings.url, values, _encoded) for arm, values in self._names.items()}
-        return await both(wanted, self._value)
+        return await both(self._settings.url, self._names, self._value, _encoded)
 
     async def _value(self, url: str) -> Answer:
-        headers = {"Accept": "application/json", **credentials(self._settings, self._environ)}
+        headers = {"Accept": "application/json", **self._client.credentials(self._settings)}
         who = url.partition("?")[0]  # what stands behind may be a secret
         try:
-            request = self._client.build_request("GET", url, headers=headers)
+            request = self._client.http.build_request("GET", url, headers=headers)
         except (httpx.InvalidURL, ValueError):
             return Unknown(f"{who} is not an address")
-        answer = await reply(self._client, request, who)
-        if answer.status != httpx.codes.OK:
+        answer = await self._client.reply(request, who)
+        if not answer.ok:
             return refusal(who, answer.status, answer.headers, "")
         if answer.json is None:
             return Unknown(f"{who} answered no JSON")
         found = field(answer.json, self._settings.field or "")
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-            where = f"`{self._settings.field}`" if self._settings.field else "the body"
-            return Unknown(f"{where} of {who} is {_called(found)}, not a number")
-        return Value(float(found))
+        where = f"`{self._settings.field}`" if self._settings.field else "the body"
+        return Value.of(found) or Unknown(f"{where} of {who} is {_called(found)}, not a number")
 
 
 def _encoded(value: str) -> str:

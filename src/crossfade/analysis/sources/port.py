@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Protocol
 
 from crossfade.analysis.rules import Beginnings, Points, Reasons
@@ -63,6 +64,17 @@ class Value:
     """What is true now, of something that remembers nothing."""
 
     value: float
+
+    @staticmethod
+    def of(found: object) -> Value | None:
+        """What was found, where it is a finite number.
+
+        >>> Value.of(3), Value.of("3"), Value.of(True), Value.of(math.inf)
+        (Value(value=3.0), None, None, None)
+        """
+        if isinstance(found, bool) or not isinstance(found, int | float | Decimal) or not math.isfinite(found):
+            return None
+        return Value(float(found))
 
 
 @dataclass(frozen=True, slots=True)

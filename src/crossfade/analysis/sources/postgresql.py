@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from decimal import Decimal
 
 from crossfade.analysis.sources.port import Answer, Unknown, Value
-from crossfade.analysis.sources.templates import Names, both, fill, for_sql
+from crossfade.analysis.sources.templates import Names, both, for_sql
 from crossfade.analysis.sources.web import variable, without
 from crossfade.analysis.values import Arm
 from crossfade.config.named_metrics import PostgresMetric
@@ -28,8 +27,7 @@ class PostgresNumber:
 
     async def ask(self, *, window: float, now: float) -> Mapping[Arm, Answer]:  # noqa: ARG002 - only the present is known
         """The number as it is now, or why there is none."""
-        wanted = {arm: fill(self._settings.query, values, for_sql) for arm, values in self._names.items()}
-        return await both(wanted, self._value)
+        return await both(self._settings.query, self._names, self._value, for_sql)
 
     async def _value(self, query: str) -> Answer:
         try:
@@ -67,7 +65,4 @@ def _one(rows: list[tuple[object, ...]]) -> Answer:
         return Unknown("the query gives no row")
     if len(rows) > 1 or len(rows[0]) != 1:
         return Unknown("the query gives more than one value: let it give one row with one number")
-    found = rows[0][0]
-    if isinstance(found, bool) or not isinstance(found, int | float | Decimal) or not math.isfinite(found):
-        return Unknown("the query gives no number")
-    return Value(float(found))
+    return Value.of(rows[0][0]) or Unknown("the query gives no number")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from crossfade.analysis.sources.port import Answer, Series, Unknown
 from crossfade.analysis.sources.prometheus_server import PrometheusServer
-from crossfade.analysis.sources.templates import Names, both, fill, for_promql
+from crossfade.analysis.sources.templates import Names, both, for_promql
 from crossfade.analysis.values import Arm
 
 _VALUES = 60
@@ -24,8 +24,7 @@ class PrometheusQuery:
 
     async def ask(self, *, window: float, now: float) -> Mapping[Arm, Answer]:
         """The values of one series in the last `window` seconds, or why there are none."""
-        wanted = {arm: fill(self._query, values, for_promql) for arm, values in self._names.items()}
-        return await both(wanted, lambda query: self._values(query, window, now))
+        return await both(self._query, self._names, lambda query: self._values(query, window, now), for_promql)
 
     async def _values(self, query: str, window: float, now: float) -> Answer:
         answer = await self._server.matrix(query, now - window, now, step=max(self._every, window / _VALUES))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-from collections.abc import Mapping
-from typing import Any
 
 import httpx
 
 from crossfade.analysis.sources.increases import Points
-from crossfade.analysis.sources.web import CODE, Reply, credentials, reply, without
+from crossfade.analysis.sources.web import CODE, MISSHAPEN, Client, Reply, without
 from crossfade.config.named_metrics import Access
 from crossfade.core.errors import UnreachableError
 
@@ -20,26 +17,17 @@ Matrix = list[tuple[dict[str, str], Points]]
 
 
 class PrometheusServer:
-    """One server. The owner of `client` closes it; what `access` names is read from `environ` at each query.
+    """One server, which lets us in by what `access` names.
 
     A plain selector is asked for as a range (`query[window]`), which gives the samples as they were scraped; an expression as a
     subquery, which gives one value every `step` seconds.
     """
 
-    def __init__(
-        self,
-        url: str,
-        access: Access,
-        client: httpx.AsyncClient,
-        *,
-        timeout: float,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, url: str, access: Access, client: Client, *, timeout: float) -> None:
         self.url = url
         self._access = access
         self._client = client
         self._timeout = timeout
-        self._environ = os.environ if environ is None else environ
         self._expressions: set[str] = set()
 
     async def matrix(self, query: str, begin: float, now: float, *, step: float) -> Matrix:
@@ -49,10 +37,10 @@ class PrometheusServer:
         answer = await self._get(made if query in self._expressions else f"{query}[{window}s]", now)
         if answer.status == httpx.codes.BAD_REQUEST and query not in self._expressions:
             answer = await self._get(made, now)
-            if answer.status == httpx.codes.OK:
+            if answer.ok:
                 self._expressions.add(query)
-        body: dict[str, Any] = answer.json if isinstance(answer.json, dict) else {}
-        if answer.status != httpx.codes.OK or body.get("status") != "success":
+        body = answer.object
+        if not answer.ok or body.get("status") != "success":
             why = self._safe(str(body.get("error", "no reason given")))
             raise UnreachableError(
                 CODE, f"Prometheus answered {answer.status}: {why}", where=self.url, next=_next(answer.status)
@@ -65,23 +53,23 @@ class PrometheusServer:
                 )
                 for series in body["data"]["result"]
             ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MISSHAPEN as error:
             raise UnreachableError(CODE, "the answer is not Prometheus's", where=self.url) from error
 
     def _safe(self, text: str) -> str:
         """The server's words without what it was told in confidence."""
-        sent = credentials(self._access, self._environ).values()
+        sent = self._client.credentials(self._access).values()
         return without(text, [*sent, *(value.partition(" ")[2] for value in sent)])
 
     async def _get(self, query: str, now: float) -> Reply:
         """The answer to one instant query."""
-        headers = credentials(self._access, self._environ)
+        headers = self._client.credentials(self._access)
         address = f"{self.url.rstrip('/')}/api/v1/query"
         try:
             async with asyncio.timeout(self._timeout):
                 asked = {"query": query, "time": f"{now:.3f}"}
-                request = self._client.build_request("GET", address, params=asked, headers=headers)
-                return await reply(self._client, request, "Prometheus")
+                request = self._client.http.build_request("GET", address, params=asked, headers=headers)
+                return await self._client.reply(request, "Prometheus")
         except TimeoutError as error:
             what = f"Prometheus did not answer within {self._timeout:g} s"
             raise UnreachableError(CODE, what, where=self.url) from error

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Hashable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
 
 from crossfade.analysis.sources.port import ARMS, Answer, Unknown
 from crossfade.analysis.values import Arm
@@ -15,7 +14,6 @@ Names = Mapping[Arm, Mapping[str, str]]
 """What stands for each placeholder, for each arm."""
 
 _PLACEHOLDER = re.compile(r"\{(arm|version|component|environment)\}")
-_Asked = TypeVar("_Asked", bound=Hashable)
 
 
 def names(versions: Mapping[Arm, str], **shared: str) -> dict[Arm, dict[str, str]]:
@@ -54,15 +52,21 @@ def for_sql(value: str) -> str:
     return value.replace("'", "''")
 
 
-async def both(wanted: Mapping[Arm, _Asked], ask: Callable[[_Asked], Awaitable[Answer]]) -> dict[Arm, Answer]:
-    """The answers for both arms, asked for at once, and only once where they want the same. A fault is one arm's own."""
+async def both(
+    text: str, names: Names, ask: Callable[[str], Awaitable[Answer]], quote: Callable[[str], str] = str
+) -> dict[Arm, Answer]:
+    """The answers for both arms, each asked for by `text` as `fill` makes it; at once, and only once where they want the same.
 
-    async def answer(one: _Asked) -> Answer:
+    A fault is one arm's own.
+    """
+
+    async def answer(one: str) -> Answer:
         try:
             return await ask(one)
         except CrossfadeError as error:
             return Unknown(f"{error.what}; {error.next}" if error.next else error.what, passing=True)
 
+    wanted = {arm: fill(text, values, quote) for arm, values in names.items()}
     distinct = list(dict.fromkeys(wanted.values()))
     answers = dict(zip(distinct, await asyncio.gather(*(answer(one) for one in distinct)), strict=True))
     return {arm: answers[one] for arm, one in wanted.items()}
