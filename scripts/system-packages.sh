@@ -6,7 +6,8 @@ unset CDPATH
 cd -- "$(dirname -- "$0")/.."
 
 # PROGRAM:PACKAGE
-WANTED="prometheus:prometheus docker-registry:docker-registry haproxy:haproxy dockerd:docker.io ip:iproute2"
+WANTED="prometheus:prometheus docker-registry:docker-registry haproxy:haproxy dockerd:docker.io ip:iproute2
+    ssh:openssh-client sshd:openssh-server"
 
 tools=$(pwd)/.tools
 missing="" packages=""

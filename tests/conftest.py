@@ -18,6 +18,8 @@ HOW_TO_GET = {
     "prometheus": "run `sh scripts/system-packages.sh`, or install Prometheus",
     "haproxy": "run `sh scripts/system-packages.sh`, or install HAProxy",
     "dockerd": "run `sh scripts/system-packages.sh`, or install Docker Engine",
+    "ssh": "run `sh scripts/system-packages.sh`, or install the OpenSSH client",
+    "sshd": "run `sh scripts/system-packages.sh`, or install the OpenSSH server",
     "docker-registry": "run `sh scripts/system-packages.sh`, or install docker-registry",
     "verdaccio": "run `sh scripts/test-servers.sh`",
     "changeset": "run `sh scripts/test-servers.sh`",
@@ -34,7 +36,8 @@ settings.register_profile("ci", settings.get_profile("house"), derandomize=True,
 
 
 def pytest_configure() -> None:
-    contracts = ("runtime_contract", "router_contract", "router_traffic_contract", "visitors", "registry_contract")
+    routers = (f"router{each}_contract" for each in ("", "_traffic", "_copies", "_faults"))
+    contracts = ("runtime_contract", "registry_contract", *routers, "visitors")
     pytest.register_assert_rewrite(*(f"crossfade.testing.{name}" for name in contracts))
     settings.load_profile("ci" if _in_ci() else "house")
     # Programs of the environment and of .tools are found by name, activated or not.

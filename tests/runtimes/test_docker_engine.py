@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from docker_world import Daemon, make, release
+from ssh_world import SshServer
 
 from crossfade.config.runtimes import Tls
 from crossfade.core.errors import BadInputError, UnreachableError
@@ -48,29 +52,20 @@ async def test_no_way_by_ssh(tmp_path):
         await make(f"ssh://nobody@127.0.0.1:{free_port()}", tmp_path).observe()
 
 
-def test_the_engine_behind_ssh_is_the_one_that_answers(engine, tmp_path, monkeypatch):
-    """`ssh` is stood in for by a program that forwards the socket as ssh does; what it was told is ours."""
-    far = tmp_path / "ssh"
-    far.write_text(
-        "#!/usr/bin/env python3\n"
-        "import os, socket, sys, threading\n"
-        "here, _, there = sys.argv[sys.argv.index('-L') + 1].partition(':')\n"
-        "def copy(a, b):\n"
-        "    while data := a.recv(65536): b.sendall(data)\n"
-        "    b.shutdown(socket.SHUT_WR)\n"
-        "def serve():\n"
-        "    while True:\n"
-        "        one, other = server.accept()[0], socket.socket(socket.AF_UNIX)\n"
-        "        other.connect(there)\n"
-        "        for pair in ((one, other), (other, one)): threading.Thread(target=copy, args=pair, daemon=True).start()\n"
-        "server = socket.socket(socket.AF_UNIX); server.bind(here); server.listen()\n"
-        "threading.Thread(target=serve, daemon=True).start()\n"
-        "sys.stdin.read()\n"
-    )
-    far.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{Path('/usr/bin')}:/bin")
-    there = Engine(Place(f"ssh://ada@far.example{engine.socket}"))
-    assert there.call_here(lambda client: client.ping()) is True
+@pytest.fixture
+def by_ssh(require, monkeypatch):
+    """The machine as one comes to it by ssh; only root can run such a server."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can run an ssh server of its own")
+    server = SshServer(require("ssh"), require("sshd"))
+    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
+    yield server
+    server.close()
+
+
+def test_the_engine_behind_ssh_is_the_one_that_answers(engine, by_ssh):
+    there = Engine(Place(by_ssh.url(engine.socket)))
+    assert there.call_here(lambda client: client.info())["ID"] == engine.client().info()["ID"]
     first = there._tunnel._process
     first.kill()
     first.wait()
@@ -78,6 +73,43 @@ def test_the_engine_behind_ssh_is_the_one_that_answers(engine, tmp_path, monkeyp
     folder = Path(there._tunnel._folder)
     there.close()
     assert not folder.exists()
+
+
+async def test_instances_behind_ssh_run_are_followed_and_leave_nothing(docker_runtime, engine, by_ssh):
+    runtime = docker_runtime(url=by_ssh.url(engine.socket))
+    await runtime.start("blue", release("1.0.0"), 2)
+    seen = await eventually(runtime, all_ready(2))
+    assert await docker_runtime().observe() == seen
+    said = [line.text async for line in runtime.logs(slot="blue")]
+    assert said.count("hello from 1.0.0") == 2
+    await runtime.stop("blue")
+    assert engine.client().containers(all=True) == []
+
+
+def test_who_is_not_let_in_by_ssh_is_told_so_without_a_question(engine, by_ssh):
+    by_ssh.comes_as("stranger")
+    with pytest.raises(UnreachableError, match="Permission denied") as told:
+        Engine(Place(by_ssh.url(engine.socket))).call_here(lambda client: client.ping())
+    assert (told.value.code, "BatchMode" in told.value.next) == ("docker.ssh", True)
+
+
+def test_a_machine_without_an_engine_behind_ssh_is_told(by_ssh, tmp_path):
+    with pytest.raises(UnreachableError) as told:
+        Engine(Place(by_ssh.url(tmp_path / "nobody.sock"))).call_here(lambda client: client.ping())
+    assert told.value.code.startswith("docker.")
+
+
+def test_the_way_by_ssh_ends_with_us_however_we_end(engine, by_ssh):
+    """The far end's part hangs on our pipe, so that one who is killed leaves nothing running there or here."""
+    script = (
+        "import sys; from crossfade.runtimes.docker.tunnel import Tunnel; t = Tunnel(sys.argv[1]); t.open();"
+        "print(t._process.pid, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, by_ssh.url(engine.socket)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ours:
+        ssh = psutil.Process(int(ours.stdout.readline()))
+        ours.kill()
+    assert psutil.wait_procs([ssh], timeout=60)[1] == []
 
 
 async def test_containers_outlive_an_engine_that_is_killed_and_are_adopted(docker_runtime, engine):
