@@ -13,7 +13,7 @@ import pytest
 from crossfade.core.errors import CrossfadeError
 from crossfade.rollouts.rollout import Rollout
 from crossfade.store import Store, open_records
-from crossfade.store.records import SqliteRecords
+from crossfade.store.looking import SqliteRecords
 from store_samples import deployment
 
 

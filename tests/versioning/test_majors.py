@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from crossfade.core.errors import BadInputError
 from crossfade.versioning.majors import check_majors, majors, refuse
-from crossfade.versioning.notices import Notice, parse_notice, read_guides, read_notices, write_notice
-from crossfade.versioning.values import Bump, PlannedRelease
+from crossfade.versioning.notices import parse_notice, read_guides, read_notices, write_notice
+from crossfade.versioning.values import Bump, Notice, PlannedRelease
 
 NOW = datetime(2025, 11, 19, 10, 30, tzinfo=UTC)
 DAY = 86400.0
@@ -181,7 +181,8 @@ def test_a_notice_is_there_whole_or_not_at_all(tmp_path):
     """Killed right before the file takes its name, the notice is absent; the next time it is there."""
     script = (
         "import os, pathlib, signal, sys; from datetime import UTC, datetime\n"
-        "from crossfade.versioning.notices import Notice, write_notice\n"
+        "from crossfade.versioning.notices import write_notice\n"
+        "from crossfade.versioning.values import Notice\n"
         "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "write_notice(pathlib.Path(sys.argv[1]), Notice('api', 2, datetime(2025, 11, 19, tzinfo=UTC), 'Ada', 'mail'))\n"
     )

@@ -34,7 +34,8 @@ A claim is a lease with a fence: a worker that was too slow writes nothing. `wri
 from typing import TYPE_CHECKING, Any
 
 from crossfade.store.audit import AuditRow, Fault, Head, Verification
-from crossfade.store.records import Records, open_records
+from crossfade.store.looking import open_records
+from crossfade.store.records import Records
 from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WaitingRow, WorkerRow
 
 if TYPE_CHECKING:

@@ -10,15 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from crossfade.core.durations import format_duration
 from crossfade.core.errors import BadInputError
 from crossfade.core.semver import parse_version
-from crossfade.versioning.values import PlannedRelease
-
-if TYPE_CHECKING:
-    from crossfade.versioning.notices import Notices
+from crossfade.versioning.values import Notices, PlannedRelease
 
 _FIRST = 2
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)

@@ -3,6 +3,7 @@
 Each notice is a small file that is committed, `.changeset/notices/NAME-vMAJOR.json`, so that a review shows it and the whole
 team sees the same. Crossfade sends nothing by itself.
 
+>>> from datetime import UTC
 >>> notice = Notice("api", 2, datetime(2025, 11, 5, 9, tzinfo=UTC), "Ada <ada@example.org>", "e-mail to all customers")
 >>> parse_notice(notice.as_text(), notice.path) == notice
 True
@@ -13,45 +14,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 from crossfade.core.errors import BadInputError
 from crossfade.versioning.majors import guide_path, majors
-from crossfade.versioning.values import PlannedRelease
+from crossfade.versioning.values import NOTICES, Notice, PlannedRelease
 from crossfade.versioning.workspace import unwritable
 
-FOLDER = ".changeset/notices"
 _KEYS = ("component", "major", "sent", "by", "how")
 _NAMED = re.compile(r"(?P<component>.+)-v(?P<major>[1-9][0-9]*)\.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """The users of `component` were told about version `major`: `sent` at that instant (with a time zone), `by` whom, `how`."""
-
-    component: str
-    major: int
-    sent: datetime
-    by: str
-    how: str
-
-    @property
-    def path(self) -> str:
-        """Its file, relative to the top of the repository; a scope is a folder."""
-        return f"{FOLDER}/{self.component}-v{self.major}.json"
-
-    def as_text(self) -> str:
-        """The file, as JSON."""
-        sent = self.sent.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        told = {"component": self.component, "major": self.major, "sent": sent, "by": self.by, "how": self.how}
-        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-
-
-Notices = Mapping[tuple[str, int], Notice]
-"""Notices by component and major."""
 
 
 def parse_notice(text: str, path: str) -> Notice:
@@ -80,7 +53,7 @@ def parse_notice(text: str, path: str) -> Notice:
 
 def read_notices(root: Path) -> dict[tuple[str, int], Notice]:
     """Every notice of the repository at `root`; BadInputError for a file that cannot be understood."""
-    folder = root / FOLDER
+    folder = root / NOTICES
     notices = {}
     for file in sorted(folder.rglob("*.json")):
         path = file.relative_to(root).as_posix()

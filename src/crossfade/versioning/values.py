@@ -1,16 +1,21 @@
-"""What a release plan is made from, and what it is made of: packages, changesets, rules, planned releases."""
+"""What a release plan is made from, and what it is made of: packages, changesets, rules, notices, planned releases."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Literal, NamedTuple, Protocol
 
 DependencyKind = Literal["dependencies", "devDependencies", "peerDependencies", "optionalDependencies"]
 KINDS: tuple[DependencyKind, ...] = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
 """In the order in which changesets reads them: of one name in two of them, the later decides about the graph."""
+
+NOTICES = ".changeset/notices"
+"""The folder of the notices, relative to the top of the repository."""
 
 Compatibility = Literal["changesets-3", "changesets-2", "crossfade"]
 
@@ -127,6 +132,32 @@ class Snapshot:
     tag: str | None = None
     commit: str | None = None
     """The whole sha of HEAD; needed only by a template that holds `{commit}` or `{commit-short}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The users of `component` were told about version `major`: `sent` at that instant (with a time zone), `by` whom, `how`."""
+
+    component: str
+    major: int
+    sent: datetime
+    by: str
+    how: str
+
+    @property
+    def path(self) -> str:
+        """Its file, relative to the top of the repository; a scope is a folder."""
+        return f"{NOTICES}/{self.component}-v{self.major}.json"
+
+    def as_text(self) -> str:
+        """The file, as JSON."""
+        sent = self.sent.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        told = {"component": self.component, "major": self.major, "sent": sent, "by": self.by, "how": self.how}
+        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+
+Notices = Mapping[tuple[str, int], Notice]
+"""Notices by component and major."""
 
 
 class PlannedRelease(NamedTuple):

@@ -150,7 +150,8 @@ def notice(
 ) -> int:
     """Write down that users were told of a coming major: it may go once the notice is old enough."""
     from crossfade.versioning.graph import read_graph  # noqa: PLC0415 - heavy
-    from crossfade.versioning.notices import Notice, write_notice  # noqa: PLC0415 - heavy
+    from crossfade.versioning.notices import write_notice  # noqa: PLC0415 - heavy
+    from crossfade.versioning.values import Notice  # noqa: PLC0415 - as above
 
     place = Place.of(ctx)
     require_finished(place)
