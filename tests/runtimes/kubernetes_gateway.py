@@ -68,7 +68,7 @@ class DataPlane:
                 self.load()
 
     async def _serve(self, request):
-        rule = self.choose(request)
+        namespace, rule = self.choose(request)
         if rule is None:
             return web.Response(status=404, text="no route")
         for each in rule.get("filters", ()):
@@ -78,20 +78,24 @@ class DataPlane:
                 return web.Response(status=asked["statusCode"], headers={"Location": where})
             copy_of = each["requestMirror"]["fraction"]
             if self.random.randrange(copy_of["denominator"]) < copy_of["numerator"]:
-                self._mirrored = asyncio.ensure_future(self.forward(request, each["requestMirror"]["backendRef"], b""))
+                copied = self.forward(request, namespace, each["requestMirror"]["backendRef"], b"")
+                self._mirrored = asyncio.ensure_future(copied)
         backends = [each for each in rule.get("backendRefs", ()) if each.get("weight", 1)]
         if not backends:
             return web.Response(status=500, text="no backends")
         chosen = self.random.choices(backends, [each.get("weight", 1) for each in backends])[0]
-        return await self.forward(request, chosen, await request.read())
+        return await self.forward(request, namespace, chosen, await request.read())
 
-    async def forward(self, request, backend, body):
+    async def forward(self, request, namespace, backend, body):
         self.sent.append(backend["name"])
-        service = next((s for s in self.store.all("services") if s["metadata"]["name"] == backend["name"]), None)
-        selector = (service or {"spec": {"selector": {"nobody": ""}}})["spec"]["selector"].items()
+        service = next(
+            (each for each in self.store.all("services", namespace) if each["metadata"]["name"] == backend["name"]),
+            {"spec": {"selector": {"nobody": ""}}},
+        )
+        selector = service["spec"]["selector"].items()
         pods = [
             pod
-            for pod in self.store.all("pods", service and service["metadata"]["namespace"])
+            for pod in self.store.all("pods", namespace)
             if selector <= pod["metadata"].get("labels", {}).items() and is_ready(pod)
         ]
         if not pods:
@@ -145,8 +149,8 @@ class Gateway(DataPlane):
                 for match in rule["matches"]:
                     headers = match.get("headers", ())
                     if all(request.headers.get(each["name"]) == each["value"] for each in headers):
-                        found.append((len(headers), rule))
-        return max(found, key=lambda each: each[0])[1] if found else None
+                        found.append((len(headers), route["metadata"]["namespace"], rule))
+        return max(found, key=lambda each: each[0])[1:] if found else (None, None)
 
 
 class IngressNginx(DataPlane):
@@ -159,8 +163,9 @@ class IngressNginx(DataPlane):
 
     def choose(self, request):
         prefix = "nginx.ingress.kubernetes.io/"
-        main, rule = None, None
+        namespace, main, rule = None, None, None
         for each in self.loaded:
+            namespace = each["metadata"]["namespace"]
             notes = each["metadata"].get("annotations") or {}
             backend = each["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"]
             if notes.get(f"{prefix}canary") != "true":
@@ -170,4 +175,4 @@ class IngressNginx(DataPlane):
             weight, total = int(notes[f"{prefix}canary-weight"]), int(notes.get(f"{prefix}canary-weight-total", 100))
             if said == "always" or (said != "never" and self.random.randrange(total) < weight):
                 rule = {"backendRefs": [{"name": backend}]}
-        return rule or (main and {"backendRefs": [{"name": main}]})
+        return namespace, rule or (main and {"backendRefs": [{"name": main}]})

@@ -270,13 +270,13 @@ class Server:
     async def _watch(self, request, plural, namespace):
         since = int(request.query.get("resourceVersion") or self.store.version)
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await answer.prepare(request)
-        self.watching.add(request.transport)
 
         async def send(kind, thing):
             await answer.write(json.dumps({"type": kind, "object": thing}).encode() + b"\n")
 
         try:
+            await answer.prepare(request)
+            self.watching.add(request.transport)
             if since < self.store.compacted:
                 await send(
                     "ERROR",
