@@ -165,3 +165,7 @@ def start(repository: Repository, *arguments: str, **variables: str) -> subproce
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def statuses(results: Mapping[str, Result]) -> dict[str, str]:
+    return {name: result.status for name, result in results.items()}

@@ -16,13 +16,18 @@ from urllib.parse import parse_qs, urlsplit
 
 from python_index_world import DEADLINE, wait_for
 
+from crossfade.artifacts.manners import Manners
 from crossfade.artifacts.port import Artifact, Coordinate
 from crossfade.artifacts.registries.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from crossfade.artifacts.registries.oci.names import never_moved
 from free_ports import free_port
 
 USER, PASSWORD = "publisher", "sesame"
 HTPASSWD = "publisher:$2y$04$abcdefghijklmnopqrstuuinwY/tkBVrn3xrxQI/TgnMHhkvl85RW\n"
 """bcrypt of PASSWORD, which is all that docker-registry reads."""
+STAYS = never_moved(["v{version}", "{major}.{minor}", "{version}-{sha}", "latest"])
+QUICK = Manners(rate=1000, timeout=30, attempts=3, first_wait=0.01, longest_wait=0.05)
+PIECE = 1 << 20
 PLATFORMS = ({"architecture": "amd64", "os": "linux"}, {"architecture": "arm64", "os": "linux"})
 
 
@@ -214,3 +219,13 @@ def _layer(content):
 
 def _plain(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def layer_of(artifact):
+    """Path of the largest blob."""
+    return max(artifact.files[0].glob("blobs/sha256/*"), key=lambda path: path.stat().st_size)
+
+
+def sent(proxy, method):
+    """Paths of the requests that went to blobs."""
+    return [path for seen, path, _ in proxy.seen if seen == method and "/blobs/" in path]

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
-import psutil
 import pytest
-from building_world import COPY, DEADLINE, made_repository
+from building_world import COPY, made_repository, statuses
 
 from crossfade.artifacts.building.running import METADATA, last_lines
 from crossfade.artifacts.building.trees import digest_of
-from crossfade.core.errors import BadInputError
-
-
-@pytest.fixture
-def repository(tmp_path):
-    return made_repository(tmp_path / "project")
-
-
-def statuses(results):
-    return {name: result.status for name, result in results.items()}
 
 
 def test_what_is_unchanged_is_not_built_again(repository):
@@ -322,148 +309,12 @@ def test_the_last_lines_of_a_log_are_lines(tmp_path):
     assert last_lines(tmp_path / "nothing", 3) == ()
 
 
-def pids(repository, *names):
-    found = []
-    for name in names:
-        path, deadline = repository.root / name, time.monotonic() + DEADLINE
-        while not path.exists() or not path.read_text().strip():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        found.append(int(path.read_text()))
-    return found
-
-
-def alive(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-STUBBORN = "trap '' TERM; (trap '' TERM; echo $(exec sh -c 'echo $PPID') > ../child.pid; while :; do sleep 0.1; done) & echo $$ > ../build.pid; wait; while :; do sleep 0.1; done"
-
-
-def test_a_build_that_takes_too_long_is_ended_with_all_that_it_started(repository):
-    repository.add("core", STUBBORN, timeout=1.0)
-    result = asyncio.run(repository.run("core", grace=0.2)).results[0]
-    assert (result.status, result.error.code) == ("failed", "build.timeout")
-    assert "longer than 1s" in result.error.what
-    assert [pid for pid in pids(repository, "build.pid", "child.pid") if alive(pid)] == []
-
-
-def test_a_build_that_is_asked_to_end_may_tidy_up(repository):
-    repository.add("core", "trap 'echo tidy > ../tidy; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.5)
-    assert repository.build("core")["core"].error.code == "build.timeout"
-    assert repository.text("tidy") == "tidy\n"
-
-
-def test_what_a_build_leaves_running_ends_with_it(repository):
-    repository.add(
-        "core",
-        "mkdir dist; (echo $(exec sh -c 'echo $PPID') > dist/pid; sleep 1000) & while ! test -s dist/pid; do sleep 0.01; done",
-    )
-    assert statuses(repository.build("core")) == {"core": "built"}
-    (pid,) = pids(repository, "core/dist/pid")
-    assert not alive(pid)
-
-
-async def wished(repository, times):
-    run = asyncio.create_task(repository.run(grace=1000.0))
-    await asyncio.to_thread(pids, repository, "build.pid", "child.pid")
-    for _ in range(times):
-        repository.stop.wish()
-    return await asyncio.wait_for(run, DEADLINE)
-
-
-def test_a_wish_to_end_ends_everything_and_a_second_one_does_not_wait(repository):
-    repository.build("core")
-    repository.write(**{"core/src/a.txt": "other"})
-    repository.add("core", STUBBORN)
-    outcome = asyncio.run(wished(repository, times=2))
-    assert (outcome.interrupted, outcome.good) == (True, False)
-    assert [result.status for result in outcome.results] == ["interrupted", "interrupted"]
-    assert [pid for pid in pids(repository, "build.pid", "child.pid") if alive(pid)] == []
-    assert repository.text("core/dist/out.txt") == "a\nb\n"
-
-
-def test_builds_run_side_by_side_up_to_the_number_of_jobs(repository):
-    meet = "touch ../{me}; while ! test -e ../{other}; do sleep 0.01; done; mkdir dist; echo > dist/out.txt"
-    repository.add("core", meet.format(me="one", other="two"), timeout=DEADLINE)
-    repository.add("loader", meet.format(me="two", other="one"), timeout=DEADLINE)
-    assert statuses(repository.build(jobs=2)) == {"core": "built", "loader": "built"}
-    alone = "test ! -e ../busy; touch ../busy; sleep 0.2; rm ../busy; mkdir dist; echo 1 > dist/out.txt"
-    repository.add("core", alone)
-    repository.add("loader", alone)
-    assert statuses(repository.build(jobs=1)) == {"core": "built", "loader": "built"}
-
-
-def test_two_at_once_build_one_after_the_other_and_once(repository):
-    repository.add("core", f"echo x >> ../count; sleep 0.3; {COPY}")
-
-    async def both():
-        return await asyncio.gather(repository.run("core"), repository.run("core"))
-
-    outcomes = asyncio.run(both())
-    assert sorted(outcome.results[0].status for outcome in outcomes) == ["built", "unchanged"]
-    assert repository.text("count") == "x\n"
-    assert repository.told.waited == ["core"]
-
-
 def test_state_that_cannot_be_written_is_an_error_of_that_build(repository):
     (repository.root / ".crossfade").mkdir()
     (repository.root / ".crossfade" / "builds").write_text("a file")
     error = repository.build("core")["core"].error
     assert error.code == "build.files"
     assert not (repository.root / "core/dist").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "code", "says"),
-    [
-        (lambda r: r.add("core", inputs=("source/**",)), "build.no-input", "core: no file matches the input 'source/**'"),
-        (lambda r: r.add("core", inputs=("*.log",)), "build.no-input", "'*.log'"),
-        (lambda r: r.add("core", inputs=("../../x",)), "build.input-outside", "leads out of the project"),
-        (lambda r: r.add("core", outputs=("../dist",)), "build.output-outside", "'../dist' is not in the component's"),
-        (lambda r: r.add("core", outputs=("x/..",)), "build.output-outside", "'x/..'"),
-        (lambda r: r.add("core", outputs=("src",)), "build.overlap", "src holds core/src/a.txt, which is under version"),
-        (lambda r: r.add("core", inputs=("src", "dist/**")), "build.overlap", "it reads dist/** and makes core/dist"),
-        (lambda r: r.add("loader", inputs=("../core/dist/out.txt",)), "build.overlap", "which core makes"),
-        (lambda r: r.add("core", outputs=("dist", "dist/deep")), "build.overlap", "core/dist and core/dist/deep lie in"),
-        (lambda r: r.add("core", ["frobnicate"]), "build.no-command", "'frobnicate' is not found"),
-        (lambda r: r.add("core", ["./src/a.txt"]), "build.no-command", "'./src/a.txt' is not found"),
-        (lambda r: r.add("nowhere"), "build.no-folder", "there is no folder nowhere"),
-        (lambda r: r.add("core", needs=("loader",)), "build.cycle", "core → loader → core"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_built_as_it_is_meant_is_refused_before_anything_runs(repository, change, code, says):
-    repository.build()
-    before = {
-        path: path.read_bytes() for path in repository.root.rglob("*") if path.is_file() and ".git" not in path.parts
-    }
-    change(repository)
-    if code == "build.cycle":
-        repository.edges["loader"] = frozenset({"core"})
-    with pytest.raises(BadInputError) as caught:
-        repository.build()
-    assert caught.value.code == code
-    assert says in caught.value.what
-    assert caught.value.next
-    after = {
-        path: path.read_bytes() for path in repository.root.rglob("*") if path.is_file() and ".git" not in path.parts
-    }
-    assert after == before
-
-
-def test_outputs_that_two_builds_make_are_refused(repository):
-    repository.write(**{"core/inner/src/a.txt": "a"})
-    repository.add("inner", folder="core/inner")
-    assert statuses(repository.build("inner", "core")) == {"core": "built", "inner": "built"}
-    repository.add("core", outputs=("dist", "inner/dist/x"))
-    with pytest.raises(BadInputError, match="core and inner both make core/inner/dist"):
-        repository.build()
-    repository.add("core", outputs=("inner",))
-    with pytest.raises(BadInputError, match="core: its output core/inner holds the folder of inner"):
-        repository.build()
 
 
 def test_pruning_keeps_what_the_components_have_now(repository):

@@ -1,97 +1,16 @@
 """The polite client against servers on loopback that are not polite at all."""
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import pytest
+from impolite_server import HASTY, Recorder, answer, world
 
 from crossfade.artifacts.answers import FileBody
-from crossfade.artifacts.credentials import basic, bearer, resolve
 from crossfade.artifacts.http import RegistryClient, together
 from crossfade.artifacts.manners import Manners, Pace, Trouble, next_attempt, seconds_asked
-from crossfade.artifacts.port import RefusedError, Secret
-from crossfade.config.publishing import NpmRegistry, SecretReference
-from crossfade.core.clock import VirtualClock
-from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from crossfade.config.publishing import NpmRegistry
+from crossfade.core.errors import CrossfadeError, UnreachableError
 from free_ports import free_port
-
-HASTY = Manners(rate=1000, timeout=0.3, attempts=3)
-TOKEN = bearer(Secret("hunter2-hunter2"), "NPM_TOKEN")
-
-
-class Recorder(VirtualClock):
-    """A clock that remembers how long it was asked to let pass."""
-
-    def __init__(self):
-        super().__init__(1_000_000.0)
-        self.slept = []
-
-    async def sleep(self, seconds):
-        self.slept.append(seconds)
-        await super().sleep(seconds)
-
-
-def answer(status=200, body=b"{}", *headers, length=None):
-    lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body) if length is None else length}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-class Server:
-    """Answers requests by a list: bytes to send (the connection is cut when they are too few), None to hang."""
-
-    def __init__(self, *answers):
-        self.answers, self.seen, self.connections, self.open, self.most = list(answers), [], 0, 0, 0
-
-    async def serve(self, reader, writer):
-        self.connections += 1
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                first, *lines = head.strip().split("\r\n")
-                headers = {key.lower(): value for key, _, value in (line.partition(": ") for line in lines)}
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                self.seen.append((*first.split()[:2], headers, body))
-                self.open += 1
-                self.most = max(self.most, self.open)
-                await self.say(writer)
-                self.open -= 1
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async def say(self, writer):
-        said = self.answers.pop(0) if self.answers else answer()
-        if said is None:
-            await asyncio.sleep(30)
-        elif callable(said):
-            await said(writer)
-        else:
-            writer.write(said)
-            await writer.drain()
-            head, _, body = said.partition(b"\r\n\r\n")
-            if f"content-length: {len(body)}".encode() not in head:
-                writer.transport.abort()
-
-    @asynccontextmanager
-    async def running(self):
-        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield self
-        finally:
-            server.close()
-
-
-@asynccontextmanager
-async def world(*answers, manners=HASTY, login=TOKEN):
-    """A server that says `answers`, and a client of it; jitter is one half of what it may be."""
-    async with Server(*answers).running() as server:
-        clock = Recorder()
-        async with RegistryClient(
-            "npm", f"{server.url}/base", login=login, manners=manners, clock=clock, chance=lambda: 0.5
-        ) as client:
-            yield server, client, clock
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
@@ -214,37 +133,6 @@ async def test_nobody_is_there():
     assert url in caught.value.where
 
 
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_refusal_names_the_variable_and_never_the_secret(status):
-    said = b'{"error": "token hunter2-hunter2 is not allowed"}'
-    async with world(answer(status, said)) as (server, client, _):
-        with pytest.raises(RefusedError) as caught:
-            await client.request("PUT", "@navi%2fcore", json={}, repeatable=True)
-    shown = str(caught.value) + repr(caught.value.as_json())
-    assert "hunter2" not in shown
-    assert "token *** is not allowed" in shown
-    assert "PUT /base/@navi/core" in caught.value.what
-    assert "NPM_TOKEN" in caught.value.next
-    assert len(server.seen) == 1
-    assert server.seen[0][1] == "/base/@navi%2fcore"
-    assert server.seen[0][2]["authorization"] == "Bearer hunter2-hunter2"
-
-
-async def test_a_refusal_without_credentials_says_where_to_give_them():
-    async with world(answer(401), login=None) as (_, client, _):
-        with pytest.raises(RefusedError) as caught:
-            await client.request("GET", "x")
-    assert "registries.npm" in caught.value.next
-
-
-async def test_a_one_time_password_is_nothing_for_a_machine():
-    async with world(answer(401, b"{}", "www-authenticate: OTP")) as (_, client, _):
-        with pytest.raises(RefusedError) as caught:
-            await client.request("GET", "x")
-    assert "one-time password" in caught.value.next
-    assert "NPM_TOKEN" in caught.value.next
-
-
 @pytest.mark.parametrize(
     ("kind", "body", "words"),
     [
@@ -281,19 +169,6 @@ async def test_a_page_for_people_is_not_json():
             said.json()
     assert "<html>Log in" in caught.value.what
     assert caught.value.where == f"{client.url}/x"
-
-
-async def test_the_secret_goes_to_its_own_origin_only():
-    async with Server().running() as other:
-        moved = answer(302, b"", f"location: {other.url}/elsewhere")
-        async with world(answer(), moved) as (server, client, _):
-            await client.request("GET", f"{other.url}/blob")
-            await client.request("GET", f"{server.url}/own")
-            await client.request("GET", "moved")
-            await client.request("GET", f"{other.url}/shown", login=basic(Secret("u"), Secret("p")))
-    told = {path: headers.get("authorization") for _, path, headers, _ in server.seen + other.seen}
-    mine = "Bearer hunter2-hunter2"
-    assert told == {"/blob": None, "/own": mine, "/base/moved": mine, "/elsewhere": None, "/shown": "Basic dTpw"}
 
 
 async def test_a_write_is_never_redirected():
@@ -349,44 +224,6 @@ async def test_the_first_fault_ends_the_others():
     with pytest.raises(MemoryError):
         await together(patient(), faulty(), patient())
     assert ended == [True, True]
-
-
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://", "http://[::1", "127.0.0.1:4873"])
-def test_addresses_that_are_none(url):
-    with pytest.raises(BadInputError) as caught:
-        RegistryClient("npm", url)
-    assert caught.value.where == "registries.npm.url"
-
-
-async def test_credentials_in_an_address_are_used_and_not_shown():
-    async with Server(answer(401, b"dont tell pass-word")).running() as server:
-        url = server.url.replace("http://", "http://user:pass-word@")
-        async with RegistryClient("npm", url, manners=HASTY) as client:
-            with pytest.raises(RefusedError) as caught:
-                await client.request("GET", "x")
-    assert "pass-word" not in str(caught.value)
-    assert "registries.npm.url" in caught.value.next
-    assert server.seen[0][2]["authorization"] == basic(Secret("user"), Secret("pass-word")).header.value
-
-
-@pytest.mark.parametrize(
-    ("environ", "words"),
-    [
-        ({}, "NPM_TOKEN is not set"),
-        ({"NPM_TOKEN": " "}, "NPM_TOKEN is empty"),
-        ({"NPM_TOKEN": "hun\nter2"}, "NPM_TOKEN"),
-    ],
-)
-def test_variables_that_hold_no_secret(environ, words):
-    with pytest.raises(BadInputError) as caught:
-        resolve(SecretReference(env="NPM_TOKEN"), environ, where="registries.npm.token")
-    assert words in caught.value.what
-    assert caught.value.where == "registries.npm.token"
-    assert "ter2" not in str(caught.value)
-
-
-def test_a_line_break_at_the_end_is_no_part_of_a_secret():
-    assert resolve(SecretReference(env="X"), {"X": "hunter2\n"}, where="").value == "hunter2"
 
 
 def test_manners_are_those_of_the_file():

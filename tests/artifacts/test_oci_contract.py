@@ -3,17 +3,15 @@
 import itertools
 
 import pytest
-from image_registry_world import PASSWORD, USER, ImageServer, TokenServer, image_artifact
+from image_registry_world import PASSWORD, STAYS, USER, ImageServer, TokenServer, image_artifact
 
 from crossfade.artifacts.credentials import basic
 from crossfade.artifacts.http import RegistryClient
 from crossfade.artifacts.manners import Manners
 from crossfade.artifacts.port import Secret
-from crossfade.artifacts.registries.oci.names import never_moved
 from crossfade.artifacts.registries.oci.registry import OciRegistry
 from crossfade.testing.registry_contract import RegistryContract
 
-STAYS = never_moved(["v{version}", "{major}.{minor}", "{version}-{sha}", "latest"])
 QUICK = Manners(rate=1000, timeout=30, attempts=3, first_wait=0.05, longest_wait=0.1)
 
 

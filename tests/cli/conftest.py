@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from monorepo import SHOP, WORKSPACE, Monorepo
 from shop import Shop
 
 from free_ports import free_port
@@ -19,3 +20,15 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield made
     finally:
         made.end()
+
+
+@pytest.fixture
+def monorepo(tmp_path: Path) -> Monorepo:
+    """Components of every kind, below one crossfade.yaml."""
+    return Monorepo(tmp_path, SHOP)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Monorepo:
+    """Packages and changesets; no crossfade.yaml."""
+    return Monorepo(tmp_path, WORKSPACE)
