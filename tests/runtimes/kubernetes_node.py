@@ -2,13 +2,14 @@
 
 Every pod has an address of its own on loopback (127.x.y.z), so that it listens on the port that its container names;
 it is probed, restarted with back-off, told to end with TERM and then KILL, and its events are written as a kubelet
-writes them. There are no ReplicaSets (a changed template replaces nothing), no scheduler, no isolation and no images:
-the name of an image stands for a program. Back-off begins at 0.2 s instead of 10 s.
+writes them. There are no ReplicaSets (a changed template replaces nothing), no scheduler and no isolation. The
+name of an image stands for a program; its tag means a digest, which the pod's status tells and `BUILT` in its environment. Back-off begins at 0.2 s instead of 10 s.
 """
 
 import asyncio
 import contextlib
 import copy
+import hashlib
 import itertools
 import os
 import secrets
@@ -25,6 +26,30 @@ from kubernetes_server import RefusedError, now
 APP = Path(__file__).with_name("kubernetes_app.py")
 IMAGES = {"shop/api": (sys.executable, str(APP)), "shop/web": (sys.executable, "-m", "crossfade.demo.app")}
 _ADDRESSES = itertools.count(2)
+
+
+class Registry:
+    """What each tag means: other bytes for each, until somebody moves it. Every pod asks anew, as on a node of its own."""
+
+    def __init__(self):
+        self.tags, self.known = {}, set()
+
+    def push(self, reference, content):
+        digest = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+        self.tags[reference] = digest
+        self.known.add(digest)
+        return digest
+
+    def pull(self, reference):
+        """The digest of what there is under that name; None where there is nothing."""
+        tagged, at, digest = reference.partition("@")
+        if tagged.rpartition(":")[0] not in IMAGES or tagged.endswith(":missing"):
+            return None
+        if at:
+            return digest if digest in self.known else None
+        return self.tags.get(tagged) or self.push(tagged, tagged)
+
+
 _NET = 64 + os.getpid() % 120
 
 
@@ -130,8 +155,8 @@ class Kubelet:
     """Runs each pod."""
 
     async def begin(self, server):
-        self.server, self.store, self.runs = server, server.store, {}
-        self.lost = False
+        self.server, self.store, self.runs, self.registry = server, server.store, {}, Registry()
+        self.lost = self.by_hand = False
         server.kubelet = self
         self.session = aiohttp.ClientSession()
         self.store.hooks.append(self._changed)
@@ -214,7 +239,7 @@ class Run:
             False,
         )
         self.since_ready = now()
-        self.hidden = False
+        self.hidden, self.digest, self.image = False, None, ""
         self.task = self.ending = None
 
     @property
@@ -229,9 +254,11 @@ class Run:
 
     async def live(self):
         self.report({"waiting": {"reason": "ContainerCreating"}}, "Pending")
-        program = IMAGES.get(self.container["image"].rpartition(":")[0])
-        if program is None or self.container["image"].endswith(":missing"):
+        self.digest = self.kubelet.registry.pull(self.container["image"])
+        if self.digest is None:
             return await self._no_image()
+        self.image = self.container["image"].partition("@")[0].rpartition(":")[0]
+        program = IMAGES[self.image]
         pause = 0.2
         while not self.leaving:
             probes = await self._start(program)
@@ -269,7 +296,7 @@ class Run:
             await asyncio.sleep(0.1)
 
     async def _start(self, program):
-        values = {"POD_IP": self.ip}
+        values = {"POD_IP": self.ip, "BUILT": self.digest}
         for each in self.container.get("env", ()):
             values[each["name"]] = self.name if "valueFrom" in each else expand(each["value"], values)
         arguments = [expand(each, values) for each in self.container.get("args", ())]
@@ -366,10 +393,16 @@ class Run:
             return
         status = {
             "name": "app", "ready": self.ready, "started": self.started, "restartCount": self.restarts,
-            "image": self.container["image"], "state": state, "lastState": {"terminated": self.last} if self.last else {},
+            "image": self.container["image"], "imageID": self.image_id(), "state": state, "lastState": {"terminated": self.last} if self.last else {},
         }  # fmt: skip
         ready = {"type": "Ready", "status": "True" if self.ready else "False", "lastTransitionTime": self.since_ready}
         self.store.status(self.pod, phase=phase, podIP=self.ip, conditions=[ready], containerStatuses=[status])
+
+    def image_id(self):
+        """As containerd tells it; where an image was put on the node by hand there is no name in front."""
+        if self.digest is None or self.began is None:
+            return ""
+        return self.digest if self.kubelet.by_hand else f"docker.io/{self.image}@{self.digest}"
 
     def lost(self):
         self.ready, self.since_ready = False, now()

@@ -16,7 +16,7 @@ from crossfade.cluster.objects import looking_again, ours
 from crossfade.config.model import Deployment
 from crossfade.config.runtimes import KubernetesRuntime as Settings
 from crossfade.core.errors import BadInputError, CrossfadeError
-from crossfade.runtimes.kubernetes import seeing
+from crossfade.runtimes.kubernetes import images, seeing
 from crossfade.runtimes.kubernetes.inquiry import Inquiry
 from crossfade.runtimes.kubernetes.logs import Saved, follow_logs, newest_lines
 from crossfade.runtimes.kubernetes.specification import deployment, service
@@ -87,14 +87,8 @@ class KubernetesRuntime:
         if count < 0:
             how = "ask for 0 or more"
             raise BadInputError("runtime.count", f"{count} instances cannot run", where=self._target.where, next=how)
-        wanted = deployment(
-            self._target, slot, release, count, settings=self._settings, variables=self._variables, blind=self._blind
-        )
         await looking_again(
-            lambda: self._bring_about(slot, release.version, wanted),
-            self._target,
-            "Deployment",
-            self._target.slot(slot),
+            lambda: self._bring_about(slot, release, count), self._target, "Deployment", self._target.slot(slot)
         )
         await self._until(slot, lambda pods: len(seeing.staying(pods)) == count, time.monotonic() + _LAUNCHED)
 
@@ -106,6 +100,7 @@ class KubernetesRuntime:
         pods = [each for each in await self._pods.read() if seeing.slot_of(each) == slot]
         listening = [asyncio.create_task(self._saved.listen(self._cluster, self._target, slot, each)) for each in pods]
         try:
+            await self._remember(slot, seeing.version_of(there), pods)
             if there["spec"].get("replicas") != 0:
                 await self._cluster.merge(self._path(slot), {"spec": {"replicas": 0}})
             grace = max((int(each["spec"].get("terminationGracePeriodSeconds", 30)) for each in pods), default=30)
@@ -145,13 +140,19 @@ class KubernetesRuntime:
 
     # -- starting and ending -------------------------------------------------------------------------
 
-    async def _bring_about(self, slot: Slot, version: str, wanted: Json) -> None:
+    async def _bring_about(self, slot: Slot, release: Release, count: int) -> None:
         """The slot's Service, and its Deployment: made, or scaled where it runs this version already."""
-        there = await ours(self._cluster, self._target, self._path(slot))
+        version, there = release.version, await ours(self._cluster, self._target, self._path(slot))
         pods = [each for each in await self._pods.read() if seeing.slot_of(each) == slot]
         self._refuse_other_version(slot, version, there, pods)
-        await self._service(slot)
-        count = wanted["spec"]["replicas"]
+        services = {each: await self._service(each) for each in SLOTS}
+        image = images.known(*services.values()).get(version)
+        wanted = deployment(
+            self._target, slot, images.by_digest(release, image), count,
+            settings=self._settings, variables=self._variables, blind=self._blind,
+        )  # fmt: skip
+        kept = images.with_image(images.known(services[slot]), version, image)
+        await self._cluster.apply(self._service_path(slot), service(self._target, slot, images.written(kept)))
         if (
             there is not None
             and seeing.version_of(there) == version
@@ -177,10 +178,19 @@ class KubernetesRuntime:
             with contextlib.suppress(BadInputError):  # it is gone meanwhile, or we may not: then the cluster chooses
                 await self._cluster.merge(where, {"metadata": {"annotations": marks}})
 
-    async def _service(self, slot: Slot) -> None:
-        where = path(CORE, self._target.namespace, "services", self._target.slot(slot))
-        await ours(self._cluster, self._target, where)
-        await self._cluster.apply(where, service(self._target, slot))
+    async def _remember(self, slot: Slot, version: str, pods: list[Json]) -> None:
+        """Keep which bytes the pods ran, for whoever starts this version again."""
+        before = images.known(await self._service(slot))
+        ran = images.ran(each for each in pods if seeing.version_of(each) == version)
+        kept = images.with_image(before, version, ran)
+        if list(kept) != list(before) or kept != before:
+            await self._cluster.apply(self._service_path(slot), service(self._target, slot, images.written(kept)))
+
+    async def _service(self, slot: Slot) -> Json | None:
+        return await ours(self._cluster, self._target, self._service_path(slot))
+
+    def _service_path(self, slot: Slot) -> str:
+        return path(CORE, self._target.namespace, "services", self._target.slot(slot))
 
     def _refuse_other_version(self, slot: Slot, version: str, there: Json | None, pods: list[Json]) -> None:
         held = {seeing.version_of(each) for each in seeing.alive(pods)}

@@ -70,7 +70,12 @@ def deployment(
     }
 
 
-def service(target: Target, slot: Slot) -> Json:
+def reference(release: Release) -> str:
+    """The image that the file names for this version; empty where it names none."""
+    return fill(release.workload.image or "", {"version": release.version.replace("+", "_")})
+
+
+def service(target: Target, slot: Slot, annotations: Mapping[str, str]) -> Json:
     """The Service by which routers inside the cluster reach the ready pods of `slot`."""
     return {
         "apiVersion": "v1",
@@ -79,6 +84,7 @@ def service(target: Target, slot: Slot) -> Json:
             "name": target.slot(slot),
             "namespace": target.namespace,
             "labels": {**target.labels, SLOT: slot},
+            **({"annotations": dict(annotations)} if annotations else {}),
         },
         "spec": {
             "selector": {**target.selector, SLOT: slot},
@@ -124,7 +130,7 @@ def _container(target: Target, slot: Slot, release: Release, variables: Mapping[
     chosen = {"PORT": "{port}", "CROSSFADE_VERSION": "{version}", **variables, **workload.environment}
     told: Json = {
         "name": CONTAINER,
-        "image": fill(workload.image, {"version": release.version.replace("+", "_")}),
+        "image": reference(release),
         "ports": [{"name": PORT_NAME, "containerPort": workload.port, "protocol": "TCP"}],
         "env": [
             {"name": NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
