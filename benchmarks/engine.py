@@ -28,157 +28,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-import sqlalchemy as sa
-
-from crossfade.analysis.sources.port import Reading, Source
-from crossfade.analysis.values import ArmSample, Sample
-from crossfade.config.model import Component, Deployment, Environment, Judge
-from crossfade.config.strategies import Canary, Stage
-from crossfade.core.clock import Clock, SystemClock, VirtualClock
-from crossfade.engine.carry_out import carry_out
-from crossfade.engine.observe import Observer
-from crossfade.engine.runner import InlineRunner
-from crossfade.engine.site import Site
+from crossfade.core.clock import SystemClock
 from crossfade.engine.worker import Worker
-from crossfade.rollouts.decide import decide
 from crossfade.rollouts.plan import compile_plan
-from crossfade.rollouts.rollout import Action, Command, Observed, Outcome, Rollout, Terms, begin
-from crossfade.runtimes.port import Release
-from crossfade.store import AuditRow, Store, Target, Turn, queries
-from crossfade.store.encoding import rollout_values
-from crossfade.testing.fake_router import FakeProxy, FakeRouter
-from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
-from crossfade.traffic.port import Slot
+from crossfade.rollouts.rollout import Terms, begin
+from crossfade.store import AuditRow, Store, Turn
+from engine_days import day_of_deciding, day_of_everything
+from engine_world import BUCKET, LONG_WATCH, MemorySites, at_five_percent, deployment_of, fill, trust
 
-BUCKET = 10.0
-DAY = 86_400.0
 GOALS = {"busy": 0.5, "cpu_ms": 1.0, "command_p50_ms": 50.0, "command_p99_ms": 500.0}
 Row = dict[str, Any]
-
-
-# -- the world, in memory ---------------------------------------------------------------------------------
-
-
-class SteadySource:
-    """A metric source that always has the next buckets of a healthy service of 100 requests/s."""
-
-    async def read(
-        self,
-        since: float,
-        *,
-        now: float,
-        warm_from: float | None = None,  # noqa: ARG002 - a source's signature
-        until: float | None = None,
-    ) -> Reading:
-        """All whole buckets from `since` to `now`, or to the change of weight at `until`."""
-        end = now if until is None else min(now, until)
-        samples, at = [], since
-        while at + BUCKET <= end:
-            samples.append(Sample(at, BUCKET, ArmSample(950, 0), ArmSample(50, 0)))
-            at += BUCKET
-        return Reading(tuple(samples), now, max(at, end) if until is not None else at)
-
-
-class MemorySites:
-    """A site for each component; `hold` names a file that keeps instances from starting while it is there."""
-
-    def __init__(self, clock: Clock, hold: Path | None = None) -> None:
-        self._clock = clock
-        self._hold = hold
-        self._sites: dict[str, Site] = {}
-
-    def site(self, deployment: Deployment) -> Site:
-        """The site, with the trusted version running in blue."""
-        if deployment.component not in self._sites:
-            machine = FakeMachine(self._clock)
-            machine.launch("blue", Release("1.0.0", deployment.workload), 0, "api-blue-0")
-            runtime = HeldRuntime(machine, self._hold) if self._hold else FakeRuntime(machine)
-            self._sites[deployment.component] = Site(runtime, FakeRouter(FakeProxy(self._clock)), "127.0.0.1:0")
-        return self._sites[deployment.component]
-
-    def source(self, _deployment: Deployment, _site: Site, _rollout: Rollout) -> Source:
-        """Counts without end."""
-        return SteadySource()
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
-class HeldRuntime(FakeRuntime):
-    """A runtime whose starts take as long as a file is there."""
-
-    def __init__(self, machine: FakeMachine, hold: Path) -> None:
-        super().__init__(machine)
-        self._hold = hold
-
-    async def start(self, slot: Slot, release: Release, count: int) -> None:
-        """Say that it has begun, and wait."""
-        self._hold.with_suffix(".begun").touch()
-        while self._hold.exists():  # noqa: ASYNC110 - another process takes it away
-            await asyncio.sleep(0.005)
-        await super().start(slot, release, count)
-
-
-def deployment_of(component: str, strategy: Canary) -> Deployment:
-    return Deployment(
-        project="shop",
-        component=component,
-        environment="production",
-        root="/srv/shop",
-        state=tempfile.gettempdir(),
-        workload=Component(command=("serve",)),
-        instances=1,
-        settings=Environment(strategy=strategy, judge=Judge(bucket=BUCKET, warmup=0)),
-    )
-
-
-LONG_WATCH = Canary(steps=(Stage(weight=500, watch=100 * DAY), Stage(weight=5000)))
-
-
-async def at_five_percent(sites: MemorySites, deployment: Deployment, rollout_id: str, now: float) -> Rollout:
-    """A rollout that was brought to its first watch, without a store."""
-    strategy = deployment.settings.strategy
-    plan = compile_plan(strategy, deployment.component, "production", "1.1.0", previous="1.0.0")
-    rollout = begin(rollout_id, plan, Terms.of(deployment), slot="green", fence=0, salt=7, now=now)
-    site, outcomes = sites.site(deployment), dict[str, Outcome]()
-    while rollout.current is None or rollout.current.kind != "watch":
-        observed = Observed(await site.runtime.observe(), await site.router.observe(), outcomes=outcomes)
-        decision = decide(rollout, observed, now)
-        for action in decision.actions:
-            outcomes[action.id] = await carry_out(action, site, deployment, lambda _: deployment.workload)
-        rollout = decision.rollout
-    return rollout
-
-
-def trust(store: Store, deployment: Deployment) -> None:
-    """Make 1.0.0 the trusted version, as a finished first rollout does."""
-    plan = compile_plan(LONG_WATCH, deployment.component, "production", "1.0.0", previous=None)
-    rollout_id = f"first-{deployment.component}"
-    first = begin(rollout_id, plan, Terms.of(deployment), slot="blue", fence=0, salt=1, now=store.now())
-    store.create(first, deployment, "benchmark")
-    claims = [claim for claim in store.claim("benchmark", limit=10, lease=5) if claim.rollout.id == rollout_id]
-    done = replace(first, status="done", finished_at=store.now())
-    target = Target(deployment.component, "production", "1.0.0", "blue")
-    store.write([Turn(done, claims[0].lease_fence, store.now(), target=target)])
-
-
-def fill(store: Store, begun: list[tuple[Rollout, Deployment]]) -> None:
-    """Put in many rollouts at once, which the store's own methods do one by one."""
-
-    def work(connection: sa.Connection) -> None:
-        for rollout, deployment in begun:
-            queries.insert_rollout(connection, rollout_values(rollout, deployment, "benchmark"), answered=0)
-            here = {"component": deployment.component, "environment": deployment.environment}
-            queries.raise_fence(connection, {**here, "fence": rollout.fence})
-            queries.trust(connection, {**here, "version": "1.0.0", "slot": "blue", "previous": None})
-
-    store._database.write(work)  # noqa: SLF001 - see above
 
 
 # -- under load -------------------------------------------------------------------------------------------
@@ -371,89 +235,6 @@ def _until(condition: Callable[[], bool]) -> None:
             message = "it never came true"
             raise TimeoutError(message)
         time.sleep(0.005)
-
-
-# -- a day in no time -------------------------------------------------------------------------------------
-
-
-def day_strategy() -> Canary:
-    """Stages that take a day in all."""
-    stages = tuple(Stage(weight=weight, watch=DAY / 4) for weight in (500, 2500, 5000))
-    return Canary(steps=stages, final_watch=DAY / 4)
-
-
-async def day_of_deciding() -> Row:
-    """24 hours through `decide` alone, the world in memory."""
-    clock = VirtualClock(at=1_000_000.0)
-    sites, deployment = MemorySites(clock), deployment_of("api", day_strategy())
-    site = sites.site(deployment)
-    rollout = await at_five_percent(sites, deployment, "ro", clock.now())
-    observer = Observer(sites, deployment, rollout, ())
-    outcomes: dict[str, Outcome] = {}
-    looks, begun, spent = 0, clock.now(), 0.0
-    while not rollout.finished:
-        commands = _asked(rollout, clock.now() - begun)
-        observed, _ = await observer.look(rollout, clock.now(), commands=commands, outcomes=outcomes)
-        start = time.perf_counter()
-        decision = decide(rollout, observed, clock.now())
-        spent += time.perf_counter() - start
-        for action in decision.actions:
-            outcomes[action.id] = await carry_out(action, site, deployment, lambda _: deployment.workload)
-        rollout, looks = decision.rollout, looks + 1
-        clock.advance(max(decision.wake_at - clock.now(), 0.01))
-    days = (clock.now() - begun) / DAY
-    return {
-        "what": "virtual",
-        "part": "decide",
-        "status": rollout.status,
-        "days": days,
-        "looks": looks,
-        "real_s": spent,
-    }
-
-
-async def day_of_everything() -> Row:
-    """24 hours through store, judge, decide and runner, on SQLite with a virtual clock."""
-    clock = VirtualClock(at=1_000_000.0)
-    sites, deployment = MemorySites(clock), deployment_of("api", day_strategy())
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store.open(f"sqlite:///{folder}/state.db", clock=clock)
-        trust(store, deployment)
-        rollout = await at_five_percent(sites, deployment, "ro", clock.now())
-        store.create(rollout, deployment, "benchmark")
-
-        async def act(action: Action) -> Outcome:
-            return await carry_out(action, sites.site(deployment), deployment, lambda _: deployment.workload)
-
-        runner, observer = InlineRunner(store, act), Observer(sites, deployment, rollout, ())
-        begun, looks, start = clock.now(), 0, time.perf_counter()
-        while not rollout.finished:
-            for command in _asked(rollout, clock.now() - begun):
-                store.command("ro", command.verb, command.actor)
-            wake_at = clock.now()
-            for claim in store.claim("w", limit=1, lease=5):
-                observed, samples = await observer.look(
-                    claim.rollout, claim.at, commands=claim.commands, outcomes=claim.outcomes
-                )
-                decision = decide(claim.rollout, observed, claim.at)
-                turn = Turn(decision.rollout, claim.lease_fence, decision.wake_at, decision.actions, decision.events)
-                store.write([replace(turn, samples=samples)])
-                await runner.submit(decision.actions)
-                rollout, looks, wake_at = decision.rollout, looks + 1, decision.wake_at
-            clock.advance(max(wake_at - clock.now(), 0.01))
-        real = time.perf_counter() - start
-        store.close()
-    days = (clock.now() - begun) / DAY
-    return {"what": "virtual", "part": "engine", "status": rollout.status, "days": days, "looks": looks, "real_s": real}
-
-
-def _asked(rollout: Rollout, elapsed: float) -> tuple[Command, ...]:
-    """A pause after six hours, and its end an hour later."""
-    if elapsed >= DAY / 4 and rollout.commands == 0:
-        return (Command(1, "pause", "ada"),)
-    if elapsed >= DAY / 4 + 3600 and rollout.commands == 1:
-        return (Command(2, "resume", "ada"),)
-    return ()
 
 
 # -- all of it --------------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ from crossfade.demo.visitors import Visitors
 from crossfade.engine.control import Control
 from crossfade.engine.views import View
 from crossfade.traffic.port import Counts, Slot
-from judge import LENGTH, PEERS, Traffic
+from judge_peers import PEERS
+from judge_traffic import LENGTH, Traffic
 
 OLD, NEW = "1.0.0", "1.1.0"
 SETTLE = 6.0
