@@ -225,6 +225,8 @@ class Server:
         self._may(request, group, plural + (f"/{sub}" if sub else ""), verb, namespace)
         if self.grudge is not None:
             self.grudge(request.method, request.path)
+        if group == "metrics.k8s.io":
+            return self.metrics.serve(request, namespace)
         if plural == "pods" and sub in ("log", "proxy"):
             return await self.kubelet.serve(request, namespace, name, sub, rest[5:])
         match verb:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kubernetes_metrics import Metrics
 from kubernetes_node import Deployments, Kubelet
 from kubernetes_server import Server
 
@@ -17,7 +18,7 @@ PORT = free_port()
 
 
 def cluster(*more):
-    return Server(Kubelet(), Deployments(), *more)
+    return Server(Kubelet(), Deployments(), Metrics(), *more)
 
 
 def workload(*arguments, image="shop/api:{version}", grace=5.0, drain=0.0, **more):

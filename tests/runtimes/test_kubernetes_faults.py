@@ -132,6 +132,7 @@ async def test_the_role_that_we_ship_is_enough_and_not_too_much(world, tmp_path)
     seen = await eventually(runtime, all_ready(2))
     await runtime.start("blue", release(), 1)
     assert [each async for each in runtime.logs()]
+    assert await runtime.usage()
     backend = {"service": {"name": target.named("stable"), "port": {"number": 80}}}
     rules = [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]
     own = {"kind": "Ingress", "metadata": {"name": "shop", "namespace": "shop"}, "spec": {"rules": rules}}
@@ -223,6 +224,26 @@ async def test_an_unhealthy_pod_is_seen_and_comes_back(world, runtime):
     sick = await eventually(runtime, lambda seen: seen[0].state != "ready" and "no disk" in seen[0].detail)
     assert sick[0].restarts == 0
     await eventually(runtime, lambda seen: seen[0].state == "ready" and seen[0].restarts == 1)
+
+
+async def test_what_pods_use_is_unknown_where_the_cluster_does_not_measure(world, runtime, tmp_path):
+    await runtime.start("blue", release(), 2)
+    seen = await eventually(runtime, all_ready(2))
+    usage = await runtime.usage()
+    assert set(usage) == {each.id for each in seen}
+    assert all(0 < each.memory < 2**30 for each in usage.values()), "the pod's proxy counts, too"
+    world.metrics.unmeasured = {seen[0].id}
+    assert set(await runtime.usage()) == {seen[1].id}
+    for missing, code in (("installed", "kubernetes.no-metrics"), ("well", "kubernetes.overloaded")):
+        setattr(world.metrics, missing, False)
+        with pytest.raises(UnreachableError) as told:
+            await runtime.usage()
+        assert told.value.code == code
+        setattr(world.metrics, missing, True)
+    world.tokens["unmeasured"] = [each for each in RULES if each["apiGroups"] != ["metrics.k8s.io"]]
+    with pytest.raises(BadInputError) as refused:
+        await make(world.kubeconfig(tmp_path, "unmeasured"), tmp_path / "pods").usage()
+    assert '{apiGroups: ["metrics.k8s.io"], resources: ["pods"], verbs: ["list"]}' in refused.value.next
 
 
 async def ask(world, where):

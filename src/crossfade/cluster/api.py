@@ -25,6 +25,7 @@ CORE: Final = "/api/v1"
 APPS: Final = "/apis/apps/v1"
 GATEWAY: Final = "/apis/gateway.networking.k8s.io/v1"
 NETWORKING: Final = "/apis/networking.k8s.io/v1"
+METRICS: Final = "/apis/metrics.k8s.io/v1beta1"
 WATCH: Final = 60
 """Seconds after which the server ends a watch; it is then taken up where it was."""
 _TIMEOUT: Final = 10.0
@@ -239,4 +240,16 @@ def _connect(place: Place) -> tuple[str, Any]:
     return str(config.cluster.server), client
 
 
-__all__ = ["APPS", "CORE", "GATEWAY", "NETWORKING", "Cluster", "GoneError", "Json", "Place", "cluster_at", "path"]
+__all__ = [
+    "APPS",
+    "CORE",
+    "GATEWAY",
+    "METRICS",
+    "NETWORKING",
+    "Cluster",
+    "GoneError",
+    "Json",
+    "Place",
+    "cluster_at",
+    "path",
+]

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from crossfade.runtimes.kubernetes.specification import CONTAINER, reference
+from crossfade.runtimes.kubernetes.seeing import container_status, image_of
+from crossfade.runtimes.kubernetes.specification import reference
 from crossfade.runtimes.port import Release
 
 Json = dict[str, Any]
@@ -64,7 +65,7 @@ def by_digest(release: Release, image: str | None) -> Release:
 
 def ran(pods: Iterable[Json]) -> str | None:
     """The image by digest that all of `pods` ran; None where the cluster does not tell, or they do not agree."""
-    found = {(_named(each), digest_of(each)) for each in pods if _status(each).get("imageID")}
+    found = {(image_of(each), digest_of(each)) for each in pods if container_status(each).get("imageID")}
     if len(found) != 1:
         return None
     ((named, digest),) = found
@@ -76,20 +77,10 @@ def digest_of(pod: Json) -> str | None:
 
     None where it has not run, and where its image was put on the node by other ways: then nobody can pull it by a digest.
     """
-    told = _RAN.fullmatch(str(_status(pod).get("imageID", "")))
-    if told is None or _whole(told["name"]) != _whole(_name(_named(pod))):
+    told = _RAN.fullmatch(str(container_status(pod).get("imageID", "")))
+    if told is None or _whole(told["name"]) != _whole(_name(image_of(pod))):
         return None  # the same bytes under another name: our registry may not have that digest
     return told["digest"]
-
-
-def _named(pod: Json) -> str:
-    return str(next((each["image"] for each in pod["spec"]["containers"] if each["name"] == CONTAINER), ""))
-
-
-def _status(pod: Json) -> Json:
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    found: Json = next((each for each in statuses if each["name"] == CONTAINER), {})
-    return found
 
 
 def _name(reference: str) -> str:

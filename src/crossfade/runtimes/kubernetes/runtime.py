@@ -9,18 +9,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, Self
 
-from crossfade.cluster.api import APPS, CORE, Cluster, Json, Place, cluster_at, path
+from crossfade.cluster.api import APPS, CORE, METRICS, Cluster, Json, Place, cluster_at, path
 from crossfade.cluster.mirror import Mirror, mirror_of
 from crossfade.cluster.names import Target, selects
 from crossfade.cluster.objects import looking_again, ours
 from crossfade.config.model import Deployment
 from crossfade.config.runtimes import KubernetesRuntime as Settings
-from crossfade.core.errors import BadInputError, CrossfadeError
+from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 from crossfade.runtimes.kubernetes import images, seeing
 from crossfade.runtimes.kubernetes.inquiry import Inquiry
 from crossfade.runtimes.kubernetes.logs import Saved, follow_logs, newest_lines
 from crossfade.runtimes.kubernetes.specification import deployment, service
-from crossfade.runtimes.port import Instance, LogLine, Release
+from crossfade.runtimes.kubernetes.usage import used
+from crossfade.runtimes.port import Instance, LogLine, Release, Usage
 from crossfade.traffic.port import SLOTS, Slot
 
 _LAUNCHED: Final = 5.0
@@ -126,6 +127,25 @@ class KubernetesRuntime:
             return [each for each in await self._pods.objects() if seeing.slot_of(each) in slots]
 
         return self._lines(slots, pods, lines=lines, follow=follow)
+
+    async def usage(self) -> Mapping[str, Usage]:
+        """What every running pod uses, as the cluster measured it last, some seconds ago; those not measured yet are left out.
+
+        Raises UnreachableError where the cluster measures nothing, or does not answer.
+        """
+        pods = seeing.alive(await self._pods.objects())
+        if not pods:
+            return {}
+        where = path(METRICS, self._target.namespace, "pods")
+        told = await self._cluster.get(where, labelSelector=selects(self._target.selector))
+        if told is None:
+            raise UnreachableError(
+                "kubernetes.no-metrics",
+                "the cluster does not measure what pods use: it has no metrics.k8s.io",
+                where=self._target.where,
+                next="install metrics-server: kubectl top pods must work",
+            )
+        return used(pods, told["items"])
 
     async def _lines(
         self, slots: tuple[Slot, ...], pods: Callable[[], Awaitable[list[Json]]], *, lines: int, follow: bool

@@ -82,7 +82,7 @@ def instances(deployments: Sequence[Json], pods: Sequence[Json], told: Mapping[s
 
 
 def _instance(slot: Slot, index: int, pod: Json, told: Told) -> Instance:
-    status = _container(pod)
+    status = container_status(pod)
     state, detail = _judged(pod, status, told)
     running = status.get("state", {}).get("running") or {}
     restarts = int(status.get("restartCount", 0))
@@ -136,7 +136,7 @@ def _waits(pod: Json, status: Json, waiting: Json) -> tuple[State, str]:
     if "Image" in reason:
         return (
             "backing-off",
-            f"the image {_image(pod)} cannot be had ({reason}): {message or 'the cluster does not say why'}",
+            f"the image {image_of(pod)} cannot be had ({reason}): {message or 'the cluster does not say why'}",
         )
     return "backing-off", f"its container cannot be made ({reason}): {message or 'the cluster does not say why'}"
 
@@ -201,7 +201,8 @@ def _condition(pod: Json, kind: str) -> Json:
     return found
 
 
-def _container(pod: Json) -> Json:
+def container_status(pod: Json) -> Json:
+    """What the cluster says of the component's container; empty before it says anything."""
     statuses = pod.get("status", {}).get("containerStatuses", ())
     found: Json = next((each for each in statuses if each["name"] == CONTAINER), {})
     return found
@@ -212,7 +213,8 @@ def _spec(pod: Json) -> Json:
     return found
 
 
-def _image(pod: Json) -> str:
+def image_of(pod: Json) -> str:
+    """The image that its specification names."""
     return str(_spec(pod).get("image", "?"))
 
 
