@@ -1,8 +1,9 @@
 """Data planes of the stand-in cluster: a gateway that obeys HTTPRoutes, and an ingress-nginx that obeys canary Ingresses.
 
-Both take up what is written some hundredths of a second later, as real ones do. Matches: path prefix and exact headers,
-the most specific first; filters: redirect and mirror; backends by weight to the ready pods behind a Service. Hosts,
-TLS, retries and timeouts are not part of it; the ingress knows weight, weight-total and canary-by-header.
+Both take up what is written some hundredths of a second later, as real ones do. The gateway matches host names,
+paths (prefix or exact) and exact headers, the most specific first and of equals the oldest route, as the Gateway API
+says; filters: redirect and mirror; backends by weight to the ready pods behind a Service. TLS, retries, timeouts and
+listeners are not part of it. The ingress knows weight, weight-total and canary-by-header, one path and no hosts.
 """
 
 import asyncio
@@ -143,14 +144,37 @@ class Gateway(DataPlane):
         return {"type": kind, "status": status, "reason": why, "message": bad, "observedGeneration": generation}
 
     def choose(self, request):
-        found = []
+        host, found = request.host.partition(":")[0], []
         for route in self.loaded:
-            for rule in route["spec"]["rules"]:
-                for match in rule["matches"]:
-                    headers = match.get("headers", ())
-                    if all(request.headers.get(each["name"]) == each["value"] for each in headers):
-                        found.append((len(headers), route["metadata"]["namespace"], rule))
-        return max(found, key=lambda each: each[0])[1:] if found else (None, None)
+            meta, named = route["metadata"], named_by(route["spec"].get("hostnames"), host)
+            if named is None:
+                continue
+            older = meta["creationTimestamp"], f"{meta['namespace']}/{meta['name']}"
+            for number, rule in enumerate(route["spec"]["rules"]):
+                for match in rule.get("matches") or [{}]:
+                    headers, along = match.get("headers", ()), leads(match.get("path"), request.path)
+                    if along is not None and all(request.headers.get(e["name"]) == e["value"] for e in headers):
+                        found.append(((-named, *along, -len(headers), *older, number), meta["namespace"], rule))
+        return min(found, key=lambda each: each[0])[1:] if found else (None, None)
+
+
+def named_by(hostnames, host):
+    """How exactly a route's host names say `host`; None where they do not."""
+    fitting = [
+        len(each.removeprefix("*")) + (0 if each.startswith("*") else 1000)
+        for each in hostnames or ("*",)
+        if each in ("*", host) or (each.startswith("*.") and host.endswith(each[1:]))
+    ]
+    return max(fitting, default=None)
+
+
+def leads(wanted, path):
+    """How exactly a match says `path`, the most exact being the least; None where it does not."""
+    kind, value = (wanted or {}).get("type", "PathPrefix"), (wanted or {}).get("value", "/")
+    if kind == "Exact":
+        return (0, -len(value)) if path == value else None
+    prefix = value.rstrip("/")
+    return (1, -len(prefix)) if path == prefix or path.startswith(f"{prefix}/") else None
 
 
 class IngressNginx(DataPlane):

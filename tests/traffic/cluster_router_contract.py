@@ -20,6 +20,7 @@ from crossfade.testing.runtime_contract import all_ready, eventually
 from crossfade.traffic.port import Routes
 
 TARGET = Target("shop", "production", "api", "shop")
+HOST = "shop.example"
 
 
 async def confirmed(router, routes):
@@ -95,10 +96,10 @@ class ClusterRouterContract(RouterContract):
     def again(self, router):  # noqa: ARG002 - all see the same cluster
         return self.make(self._plane, self._place)
 
-    async def visit(self, router, requests, **headers):
-        async with httpx.AsyncClient(trust_env=False) as client:
+    async def visit(self, router, requests, path="/", **headers):
+        async with httpx.AsyncClient(trust_env=False, headers={"Host": HOST, **headers}) as client:
             for _ in range(requests):
-                assert (await client.get(f"http://{router.address}/", headers=headers)).status_code == 200
+                assert (await client.get(f"http://{router.address}{path}")).status_code == 200
 
     async def empty(self, router):
         await router.close()
@@ -147,7 +148,7 @@ class ClusterRouterContract(RouterContract):
         versions, done = collections.Counter(), asyncio.Event()
 
         async def visitor():
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, headers={"Host": HOST}) as client:
                 while not done.is_set():
                     answer = await client.get(f"http://{router.address}/version")
                     versions[answer.status_code, answer.json()["version"]] += 1

@@ -1,16 +1,24 @@
 """The Gateway API router keeps the contract, on a stand-in cluster with a gateway that obeys its routes."""
 
 import asyncio
+import re
+from pathlib import Path
 
+import httpx
 import pytest
-from cluster_router_contract import TARGET, ClusterRouterContract, Patient, confirmed
+from cluster_router_contract import HOST, TARGET, ClusterRouterContract, Patient, confirmed
 from kubernetes_gateway import Gateway
+from ruamel.yaml import YAML
 
 from crossfade.config.routers import GatewayApiRouter as Settings
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.gateway_api import GatewayApiRouter
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "use-the-gateway-api.md").read_text()
+BESIDE = next(
+    block for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) if "kind: HTTPRoute" in block
+)
 SPEC = {"parentRefs": [{"name": "edge"}], "rules": [{"matches": [{}]}]}
 
 
@@ -24,7 +32,7 @@ class TestGatewayApi(ClusterRouterContract):
         return Gateway()
 
     def make(self, plane, place):
-        settings = Settings(listen=plane.address, gateway="edge", hostnames=("shop.example",))
+        settings = Settings(listen=plane.address, gateway="edge", hostnames=(HOST,))
         return PatientGateway(settings, TARGET, place)
 
     def adopt(self, plane, place):
@@ -74,3 +82,45 @@ class TestGatewayApi(ClusterRouterContract):
             self._plane.refuses = ""
         assert seen.routes is None
         assert "no listener allows routes" in seen.detail
+
+    async def test_a_route_of_the_users_keeps_its_part_beside_ours(self, router, upstreams):
+        """As the page tells it: theirs has all while it is the older of two equals, and then what is more specific."""
+        store, theirs = self._server.store, YAML(typ="safe").load(BESIDE)
+        everything = {"matches": [{}], "backendRefs": [{"name": "legacy", "port": 80}]}
+        before = {**theirs, "spec": {**theirs["spec"], "rules": [*theirs["spec"]["rules"], everything]}}
+        selector = {"selector": {"crossfade.component": "api"}}
+        services = [
+            {"kind": "Service", "metadata": {"name": name, "namespace": "shop"}, "spec": selector}
+            for name in ("legacy", "pages")
+        ]
+
+        async def put(*things):
+            for each in things:
+                await asyncio.to_thread(self._server.do, store.put, each)
+            await asyncio.to_thread(self._server.do, self._plane.load)
+
+        async def sent(*visit, **headers):
+            self._plane.sent.clear()
+            await self.visit(router, *visit, **headers)
+            return set(self._plane.sent)
+
+        await put(*services, before)
+        await router.apply(Routes(upstreams, 0, "blue"), fence=1)
+        assert await router.confirm(Routes(upstreams, 0, "blue"))
+        assert await sent(5) == {"legacy"}
+        assert await sent(5, **{"X-Canary": "always"}) == {TARGET.slot("green")}
+
+        await put(theirs)
+        written = await asyncio.to_thread(self._server.do, store.get, "httproutes", "shop", "shop")
+        for fence, (share, slot) in enumerate(((0, "blue"), (10_000, "green")), 2):
+            await router.apply(Routes(upstreams, share, "blue"), fence=fence)
+            assert await sent(5) == await sent(5, "/staticks") == {TARGET.slot(slot)}
+            assert await sent(5, "/static/logo.svg") == {"pages"}
+        async with httpx.AsyncClient(trust_env=False, headers={"Host": HOST}) as client:
+            answer = await client.get(f"http://{router.address}/imprint")
+        assert (answer.status_code, answer.headers["Location"]) == (302, "http://www.example/imprint")
+        assert (await asyncio.to_thread(self._server.do, store.get, "httproutes", "shop", "shop"))["spec"] == written[
+            "spec"
+        ]
+        for each in (theirs, *services):
+            await asyncio.to_thread(self._server.do, store.drop, each)
