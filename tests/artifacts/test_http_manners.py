@@ -6,8 +6,9 @@ import pytest
 from impolite_server import HASTY, Recorder, answer, world
 
 from crossfade.artifacts.answers import FileBody
-from crossfade.artifacts.http import RegistryClient, together
+from crossfade.artifacts.http import RegistryClient
 from crossfade.artifacts.manners import Manners, Pace, Trouble, next_attempt, seconds_asked
+from crossfade.artifacts.side_by_side import together
 from crossfade.config.publishing import NpmRegistry
 from crossfade.core.errors import CrossfadeError, UnreachableError
 from free_ports import free_port

@@ -13,12 +13,13 @@ from npm_packages import packed
 from registry_world import Fault, faulty
 
 from crossfade.artifacts.credentials import bearer
-from crossfade.artifacts.http import RegistryClient, together
+from crossfade.artifacts.http import RegistryClient
 from crossfade.artifacts.manners import Manners
 from crossfade.artifacts.packing import pack
 from crossfade.artifacts.port import Artifact, ConflictError, Coordinate, MissingError, RefusedError, Secret
 from crossfade.artifacts.registries.npm import NpmRegistry
 from crossfade.artifacts.registries.npm.packument import STAGE, Packument
+from crossfade.artifacts.side_by_side import together
 from crossfade.config.publishing import NpmRegistry as Settings
 from crossfade.core.clock import SystemClock, VirtualClock
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError

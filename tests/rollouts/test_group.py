@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crossfade.config.strategies import BlueGreen, Canary, Direct, Mirror, Rolling, Stabilise, Stage, Strategy
 from crossfade.core.durations import FULL
-from crossfade.rollouts.group import Group, Standing, standing_of, together, waits_for, who_turned
+from crossfade.rollouts.group import Group, Standing, together, waits_for, who_turned
 from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Rollout, Terms, begin
 from crossfade.rollouts.steps import reverse
@@ -39,7 +39,7 @@ def sets(draw: st.DrawFn) -> list[Rollout]:
 
 
 def others(members: list[Rollout], index: int) -> tuple[Standing, ...]:
-    return tuple(standing_of(each) for i, each in enumerate(members) if i != index)
+    return tuple(each.standing for i, each in enumerate(members) if i != index)
 
 
 def advance(members: list[Rollout], index: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -322,17 +322,6 @@ class RegistryClient:
 
     def _broke_off(self, order: _Order, why: str) -> UnreachableError:
         return broke_off(self.name, self.where, str(order), why=self.mask(why, order.login))
-
-
-async def together(*each: Awaitable[T]) -> list[T]:
-    """All results in order; the first fault ends the others and is raised as it is."""
-    tasks = [asyncio.ensure_future(one) for one in each]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _address(name: str, url: str) -> httpx.URL:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event, NodeEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from crossfade.config.faults import ConfigError, Fault, Mark, Path, show, write_path
@@ -143,59 +143,28 @@ def _yaml() -> YAML:
 
 def _refused(text: str, document: Document) -> list[Fault]:
     """Faults that are seen before anything is built: depth, anchors, aliases, tags."""
+
+    def fault(event: Event, code: str, what: str, hint: str = "") -> Fault:
+        return place(document.lines, document.file, event.start_mark, code, what, hint=hint)
+
     faults = []
     depth = 0
     for event in _yaml().parse(text):
         if isinstance(event, CollectionStartEvent):
             depth += 1
             if depth > _DEEPEST:
-                return [
-                    place(
-                        document.lines,
-                        document.file,
-                        event.start_mark,
-                        "config.too-deep",
-                        f"this is nested more than {_DEEPEST} levels deep",
-                    )
-                ]
+                return [fault(event, "config.too-deep", f"this is nested more than {_DEEPEST} levels deep")]
         elif isinstance(event, CollectionEndEvent):
             depth -= 1
         if not isinstance(event, NodeEvent):
             continue
         if isinstance(event, AliasEvent):
-            faults.append(
-                place(
-                    document.lines,
-                    document.file,
-                    event.start_mark,
-                    "config.alias",
-                    f"`*{show(event.anchor)}` is an alias",
-                    hint=_NO_ANCHORS,
-                )
-            )
+            faults.append(fault(event, "config.alias", f"`*{show(event.anchor)}` is an alias", _NO_ANCHORS))
         elif event.anchor is not None:
-            faults.append(
-                place(
-                    document.lines,
-                    document.file,
-                    event.start_mark,
-                    "config.alias",
-                    f"`&{show(event.anchor)}` is an anchor",
-                    hint=_NO_ANCHORS,
-                )
-            )
+            faults.append(fault(event, "config.alias", f"`&{show(event.anchor)}` is an anchor", _NO_ANCHORS))
         if isinstance(event, ScalarEvent | CollectionStartEvent) and event.tag is not None:
             hint = "leave the tag away; put a value in quotes to make it text"
-            faults.append(
-                place(
-                    document.lines,
-                    document.file,
-                    event.start_mark,
-                    "config.tag",
-                    "this value has a YAML tag (`!…`)",
-                    hint=hint,
-                )
-            )
+            faults.append(fault(event, "config.tag", "this value has a YAML tag (`!…`)", hint))
     return faults
 
 

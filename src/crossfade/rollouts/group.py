@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from crossfade.rollouts.plan import Plan
 from crossfade.rollouts.steps import Barrier, Step
-
-if TYPE_CHECKING:
-    from crossfade.rollouts.rollout import Rollout
 
 _TRAFFIC = ("mirror", "shift")
 _LAST_LOOKS = ("watch", "stabilise")
@@ -62,20 +58,6 @@ def together(plan: Plan) -> Plan:
                 walked.append(Step("barrier", before=share, share=share, barrier=barrier))  # type: ignore[arg-type]  # these three
         walked += steps[index : index + 1]
     return replace(plan, steps=tuple(walked))
-
-
-def standing_of(rollout: Rollout) -> Standing:
-    """How far a member is, for the others."""
-    barriers = ((i, step.barrier) for i, step in enumerate(rollout.plan.steps) if step.barrier)
-    turned = rollout.turned_at is not None
-    return Standing(
-        rollout.id,
-        f"{rollout.plan.component} {rollout.plan.version}",
-        tuple(barrier for i, barrier in barriers if not turned and rollout.step >= i),
-        turned=turned,
-        finished=rollout.finished,
-        reason=rollout.reason,
-    )
 
 
 def waits_for(barrier: Barrier, others: Sequence[Standing]) -> tuple[Standing, ...]:

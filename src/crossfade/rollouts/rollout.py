@@ -152,6 +152,14 @@ class Rollout:
         return step.mirror if step is not None and not self.finished else 0
 
     @property
+    def standing(self) -> Standing:
+        """How far it is, for the others of its set."""
+        turned = self.turned_at is not None
+        arrived = () if turned else tuple(step.barrier for step in self.plan.steps[: self.step + 1] if step.barrier)
+        name = f"{self.plan.component} {self.plan.version}"
+        return Standing(self.id, name, arrived, turned=turned, finished=self.finished, reason=self.reason)
+
+    @property
     def old(self) -> Slot:
         """The previous version's slot."""
         return other(self.slot)

@@ -9,7 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from crossfade.config.model import Deployment
-from crossfade.rollouts.group import Standing, standing_of
+from crossfade.rollouts.group import Standing
 from crossfade.rollouts.rollout import ACTION, OUTCOME, ROLLOUT, Command, Outcome, Rollout
 from crossfade.store import queries, record_queries
 from crossfade.store.encoding import action_values, as_command, look_values, sample_values, state_values, subject
@@ -58,9 +58,7 @@ def take(
 def _standings(connection: sa.Connection, rollouts: Sequence[Rollout]) -> dict[str, Standing]:
     """How far all members of the sets of some rollouts are."""
     ids = sorted({each for rollout in rollouts if rollout.group is not None for each in rollout.group.members})
-    return {
-        row["id"]: standing_of(ROLLOUT.validate_json(row["state"])) for row in queries.select_states(connection, ids)
-    }
+    return {row["id"]: ROLLOUT.validate_json(row["state"]).standing for row in queries.select_states(connection, ids)}
 
 
 def _others(rollout: Rollout, standings: Mapping[str, Standing]) -> tuple[Standing, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from crossfade.versioning.drafts import Draft, Drafts, unusable
 from crossfade.versioning.ranges import Version, npm_version
@@ -12,11 +12,7 @@ from crossfade.versioning.values import Bump, Package, Rules
 def match_fixed(drafts: Drafts, packages: Mapping[str, Package], rules: Rules) -> bool:
     """Give every member of a fixed group the group's highest version and bump; whether anything changed."""
     changed = False
-    for group in rules.fixed:
-        releasing = _releasing(drafts, group)
-        if not releasing:
-            continue
-        bump, version = max(draft.bump for draft in releasing), highest_version(group, packages)
+    for group, releasing, bump, version in _released(rules.fixed, drafts, packages):
         for name in group:
             if rules.skips(packages[name]):
                 continue
@@ -31,11 +27,7 @@ def match_fixed(drafts: Drafts, packages: Mapping[str, Package], rules: Rules) -
 def match_linked(drafts: Drafts, packages: Mapping[str, Package], rules: Rules) -> bool:
     """Give those of a linked group that are released its highest version and bump; whether anything changed."""
     changed = False
-    for group in rules.linked:
-        releasing = _releasing(drafts, group)
-        if not releasing:
-            continue
-        bump, version = max(draft.bump for draft in releasing), highest_version(group, packages)
+    for _, releasing, bump, version in _released(rules.linked, drafts, packages):
         for draft in releasing:
             changed |= _raise(draft, bump, version)
     return changed
@@ -56,9 +48,14 @@ def highest_version(group: Sequence[str], packages: Mapping[str, Package]) -> st
     return best[1] if best else ""
 
 
-def _releasing(drafts: Drafts, group: Sequence[str]) -> list[Draft]:
-    found = [drafts[name] for name in group if name in drafts]
-    return [draft for draft in found if draft.bump is not Bump.NONE]
+def _released(
+    groups: Iterable[Sequence[str]], drafts: Drafts, packages: Mapping[str, Package]
+) -> Iterator[tuple[Sequence[str], list[Draft], Bump, str]]:
+    """Groups of which any member is released: with those members, the highest of their bumps, the group's highest version."""
+    for group in groups:
+        found = [drafts[name] for name in group if name in drafts]
+        if releasing := [draft for draft in found if draft.bump is not Bump.NONE]:
+            yield group, releasing, max(draft.bump for draft in releasing), highest_version(group, packages)
 
 
 def _raise(draft: Draft, bump: Bump, version: str) -> bool:

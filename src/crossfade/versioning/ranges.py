@@ -285,32 +285,28 @@ def _any(part: str | None) -> bool:
 
 
 def _from_caret(match: re.Match[str]) -> str:
-    major, minor, patch, prerelease = match.groups()
-    if _any(major):
-        return ""
-    if _any(minor):
-        return f">={major}.0.0 <{int(major) + 1}.0.0-0"
-    if _any(patch):
-        end = f"0.{int(minor) + 1}.0" if major == "0" else f"{int(major) + 1}.0.0"
-        return f">={major}.{minor}.0 <{end}-0"
-    if major != "0":
-        end = f"{int(major) + 1}.0.0"
-    elif minor != "0":
-        end = f"0.{int(minor) + 1}.0"
-    else:
-        end = f"0.0.{int(patch) + 1}"
-    return f">={major}.{minor}.{patch}{f'-{prerelease}' if prerelease else ''} <{end}-0"
+    def end(major: str, minor: str, patch: str | None) -> str:
+        if major != "0":
+            return f"{int(major) + 1}.0.0"
+        return f"0.{int(minor) + 1}.0" if minor != "0" or patch is None else f"0.0.{int(patch) + 1}"
+
+    return _up_to(end, match)
 
 
 def _from_tilde(match: re.Match[str]) -> str:
+    return _up_to(lambda major, minor, _: f"{major}.{int(minor) + 1}.0", match)
+
+
+def _up_to(end: Callable[[str, str, str | None], str], match: re.Match[str]) -> str:
+    """From the version that is written to the first that breaks: `end` of its major, its minor, and its patch if it has one."""
     major, minor, patch, prerelease = match.groups()
     if _any(major):
         return ""
     if _any(minor):
         return f">={major}.0.0 <{int(major) + 1}.0.0-0"
     if _any(patch):
-        return f">={major}.{minor}.0 <{major}.{int(minor) + 1}.0-0"
-    return f">={major}.{minor}.{patch}{f'-{prerelease}' if prerelease else ''} <{major}.{int(minor) + 1}.0-0"
+        return f">={major}.{minor}.0 <{end(major, minor, None)}-0"
+    return f">={major}.{minor}.{patch}{f'-{prerelease}' if prerelease else ''} <{end(major, minor, patch)}-0"
 
 
 def _from_x_range(match: re.Match[str]) -> str:

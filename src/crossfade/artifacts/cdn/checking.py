@@ -14,8 +14,9 @@ from urllib.parse import quote
 from crossfade.artifacts.answers import Answer
 from crossfade.artifacts.cdn.headers import Rule, differences, headers_of
 from crossfade.artifacts.cdn.manifest import Manifest, integrity
-from crossfade.artifacts.http import RegistryClient, together
+from crossfade.artifacts.http import RegistryClient
 from crossfade.artifacts.port import ConflictError
+from crossfade.artifacts.side_by_side import together
 from crossfade.core.errors import UnreachableError
 
 _FOREIGN = {"Origin": "https://page.invalid"}

@@ -7,9 +7,8 @@ pointers forward, `withdraw` moves them back. Files stay for ever: pages that na
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import orjson
 
@@ -30,6 +29,7 @@ from crossfade.artifacts.port import (
     Published,
     Withdrawal,
 )
+from crossfade.artifacts.side_by_side import a_few_at_once
 from crossfade.core.clock import Clock
 from crossfade.core.durations import format_duration
 from crossfade.core.errors import BadInputError, CrossfadeError
@@ -37,8 +37,6 @@ from crossfade.core.semver import parse_version
 
 _AT_ONCE = 16
 """Requests to the store that are under way side by side."""
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +72,11 @@ class Cdn:
 
     async def find(self, wanted: Sequence[Coordinate]) -> Mapping[Coordinate, Published]:
         """What is there as a whole; a version whose upload was broken off is not."""
-        found = await _at_once(self._complete, wanted)
+        found = await a_few_at_once(_AT_ONCE, self._complete, wanted)
         there = {at: manifest for at, manifest in zip(wanted, found, strict=True) if manifest is not None}
         names = sorted({at.name for at in there})
-        pointers = dict(zip(names, await _at_once(self.pointers.of, names), strict=True))
-        reasons = dict(zip(there, await _at_once(self._withdrawn, list(there)), strict=True))
+        pointers = dict(zip(names, await a_few_at_once(_AT_ONCE, self.pointers.of, names), strict=True))
+        reasons = dict(zip(there, await a_few_at_once(_AT_ONCE, self._withdrawn, list(there)), strict=True))
         return {at: self._published(manifest, pointers[at.name], reasons[at]) for at, manifest in there.items()}
 
     async def upload(self, artifact: Artifact) -> None:
@@ -95,7 +93,7 @@ class Cdn:
             if there is None or integrity(there.body) != manifest.files[path]:
                 raise self._differs(artifact.at, folder, (path,))
 
-        await _at_once(put, list(bodies))
+        await a_few_at_once(_AT_ONCE, put, list(bodies))
 
     async def verify(self, artifact: Artifact) -> Published:
         """Read every file back, from the store and then as browsers get it."""
@@ -114,7 +112,7 @@ class Cdn:
             if integrity(held.body) != wanted.files[path]:
                 raise self._differs(artifact.at, folder, (path,))
 
-        await _at_once(check, list(wanted.files))
+        await a_few_at_once(_AT_ONCE, check, list(wanted.files))
         if self.public is not None:
             await self.public.check_version(folder, wanted)
         pointers = await self.pointers.of(artifact.at.name)
@@ -310,20 +308,3 @@ def _bodies(artifact: Artifact) -> dict[str, bytes]:
     if not bodies:
         raise BadInputError("cdn.no-files", f"there are no files in {artifact.at}", where=str(artifact.root))
     return bodies
-
-
-async def _at_once(work: Callable[[U], Awaitable[T]], items: Sequence[U]) -> list[T]:
-    """`work` on all items, a few at once; the first fault ends the others."""
-    places = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(item: U) -> T:
-        async with places:
-            return await work(item)
-
-    tasks = [asyncio.create_task(one(item)) for item in items]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

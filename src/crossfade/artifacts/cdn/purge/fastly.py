@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from crossfade.artifacts.cdn.caches import Moved, ordered
-from crossfade.artifacts.http import RegistryClient, together
+from crossfade.artifacts.http import RegistryClient
 from crossfade.artifacts.port import Secret
+from crossfade.artifacts.side_by_side import together
 
 API = "https://api.fastly.com"
 

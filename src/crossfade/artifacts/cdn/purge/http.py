@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from crossfade.artifacts.cdn.caches import Moved
-from crossfade.artifacts.http import RegistryClient, together
+from crossfade.artifacts.http import RegistryClient
+from crossfade.artifacts.side_by_side import together
 
 
 @dataclass(frozen=True, slots=True)

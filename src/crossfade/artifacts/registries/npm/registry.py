@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from crossfade.artifacts.credentials import bearer, resolve
-from crossfade.artifacts.http import RegistryClient, together
+from crossfade.artifacts.http import RegistryClient
 from crossfade.artifacts.manners import Manners
 from crossfade.artifacts.npm_names import checked_name
 from crossfade.artifacts.port import (
@@ -26,6 +26,7 @@ from crossfade.artifacts.port import (
 from crossfade.artifacts.registries.npm.dist_tags import is_range, leads_back
 from crossfade.artifacts.registries.npm.package import Package
 from crossfade.artifacts.registries.npm.packument import STAGE, Packument, Version
+from crossfade.artifacts.side_by_side import together
 from crossfade.config.publishing import NpmRegistry as Settings
 from crossfade.core.clock import Clock
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError

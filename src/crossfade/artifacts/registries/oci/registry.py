@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from crossfade.artifacts.credentials import Login, basic, resolve
-from crossfade.artifacts.http import RegistryClient, together
+from crossfade.artifacts.http import RegistryClient
 from crossfade.artifacts.manners import Manners
 from crossfade.artifacts.port import (
     Artifact,
@@ -19,11 +19,12 @@ from crossfade.artifacts.port import (
     Published,
     Withdrawal,
 )
-from crossfade.artifacts.registries.oci.layout import HOW, Extent, Image, Manifest, read_layout
+from crossfade.artifacts.registries.oci.layout import HOW, Image, Manifest, read_layout
 from crossfade.artifacts.registries.oci.manifest import Descriptor
 from crossfade.artifacts.registries.oci.names import checked_tag, never_moved, repository_of, version_tags
 from crossfade.artifacts.registries.oci.repository import CHUNK, Repository
 from crossfade.artifacts.registries.oci.session import Session
+from crossfade.artifacts.side_by_side import a_few_at_once, together
 from crossfade.core.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -107,13 +108,7 @@ class OciRegistry:
         image = await _read(artifact)
         here, tag = self._at(artifact.at), self._tag_of(artifact.at)
         self._same(artifact.at, image, await here.digest(tag))
-        places = asyncio.Semaphore(_SIDE_BY_SIDE)
-
-        async def push(blob: Descriptor, extent: Extent) -> None:
-            async with places:
-                await here.push_blob(blob, extent)
-
-        await together(*(push(blob, extent) for blob, extent in image.blobs.items()))
+        await a_few_at_once(_SIDE_BY_SIDE, lambda blob: here.push_blob(*blob), image.blobs.items())
         for manifest in image.manifests:
             if await here.digest(manifest.at.digest) is None:
                 await here.put(manifest.at.digest, manifest)
@@ -128,18 +123,16 @@ class OciRegistry:
         here = self._at(artifact.at)
         if not self._same(artifact.at, image, await here.digest(self._tag_of(artifact.at))):
             raise self._missing(artifact.at)
-        places = asyncio.Semaphore(_SIDE_BY_SIDE)
 
         async def compare(blob: Descriptor) -> None:
-            async with places:
-                found = await here.read_blob(blob)
+            found = await here.read_blob(blob)
             if found != blob.digest:
                 raise here.damaged(blob.digest, found)
 
         for manifest in image.manifests:
             if await here.manifest(manifest.at.digest) is None:
                 raise self._missing(artifact.at, f"its manifest {manifest.at.digest} is not there")
-        await together(*(compare(blob) for blob in image.blobs))
+        await a_few_at_once(_SIDE_BY_SIDE, compare, image.blobs)
         digest = image.root.at.digest
         leading = await self._leading({artifact.at: digest})
         return Published(artifact.at, {"manifest": digest}, leading[here.name].get(digest, frozenset()))

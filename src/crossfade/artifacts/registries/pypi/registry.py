@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from crossfade.artifacts.answers import Answer, FileBody
 from crossfade.artifacts.credentials import Login, basic, resolve
-from crossfade.artifacts.http import RegistryClient, together
+from crossfade.artifacts.http import RegistryClient
 from crossfade.artifacts.manners import Manners
 from crossfade.artifacts.port import (
     Artifact,
@@ -33,6 +33,7 @@ from crossfade.artifacts.registries.pypi.simple import (
     same_version,
     version_of,
 )
+from crossfade.artifacts.side_by_side import together
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 
 if TYPE_CHECKING:
