@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
 
 from crossfade.core.durations import (
     format_duration,
@@ -37,19 +38,30 @@ class Quantity:
     write: Callable[[Any], str]
 
 
-def _from_text(parse: Callable[[str], Any], quantity: Quantity) -> BeforeValidator:
-    expected = f"write a {quantity.name} such as {_either(quantity.examples)}"
+@dataclass(frozen=True, slots=True)
+class Written(Quantity):
+    """The annotation of a number that is written with a unit, which `parse` reads; ValueError says what is wrong."""
 
-    def convert(value: object, info: ValidationInfo) -> object:
+    parse: Callable[[str], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read before the number's own type does, and write as text."""
+        text = core_schema.plain_serializer_function_ser_schema(self.write, return_schema=core_schema.str_schema())
+        return core_schema.with_info_before_validator_function(self._read, handler(source), serialization=text)
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """What an editor may expect."""
+        return {"type": "string", "pattern": self.pattern, "examples": list(self.examples)}
+
+    def _read(self, value: object, info: ValidationInfo) -> object:
         if isinstance(value, str):
-            return parse(value)
+            return self.parse(value)
         if info.context == FROM_FILE:
+            expected = f"write a {self.name} such as {_either(self.examples)}"
             plain = isinstance(value, int | float) and not isinstance(value, bool)
-            msg = f"{value!r} has no unit: {expected}" if plain else f"this is not a {quantity.name}: {expected}"
+            msg = f"{value!r} has no unit: {expected}" if plain else f"this is not a {self.name}: {expected}"
             raise ValueError(msg)
         return value
-
-    return BeforeValidator(convert)
 
 
 def _either(examples: tuple[str, ...]) -> str:
@@ -104,48 +116,19 @@ def write_size(size: int) -> str:
 
 
 _PERCENT = r"^\s*\d+(\.\d+)?\s*%\s*$"
-DURATION = Quantity("duration", ("30s", "5m", "1h30m"), r"^(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$", format_duration)
-SHARE = Quantity("percentage", ("5%", "25%", "0.1%"), _PERCENT, format_share)
-RATIO = Quantity("percentage", ("1%", "0.05%"), _PERCENT, write_ratio)
-SIZE = Quantity("size", ("10MB", "64KiB"), r"^\d+(\.\d+)?\s*([kKmMgG][iI]?)?[bB]$", write_size)
+DURATION = Written("duration", ("30s", "5m", "1h30m"), r"^(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$", format_duration, _seconds)
+SHARE = Written("percentage", ("5%", "25%", "0.1%"), _PERCENT, format_share, parse_share)
+RATIO = Written("percentage", ("1%", "0.05%"), _PERCENT, write_ratio, parse_ratio)
+SIZE = Written("size", ("10MB", "64KiB"), r"^\d+(\.\d+)?\s*([kKmMgG][iI]?)?[bB]$", write_size, _bytes)
 
-
-def _schema(quantity: Quantity) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": quantity.pattern, "examples": list(quantity.examples)})
-
-
-Duration = Annotated[
-    float,
-    _from_text(_seconds, DURATION),
-    PlainSerializer(format_duration, return_type=str),
-    _schema(DURATION),
-    DURATION,
-]
+Duration = Annotated[float, DURATION]
 """Seconds, written `30s`, `5m`, `1h30m`."""
 
-Share = Annotated[
-    int,
-    _from_text(parse_share, SHARE),
-    PlainSerializer(format_share, return_type=str),
-    _schema(SHARE),
-    SHARE,
-]
+Share = Annotated[int, SHARE]
 """A share of traffic in basis points, written `5%`."""
 
-Ratio = Annotated[
-    float,
-    _from_text(parse_ratio, RATIO),
-    PlainSerializer(write_ratio, return_type=str),
-    _schema(RATIO),
-    RATIO,
-]
+Ratio = Annotated[float, RATIO]
 """A plain ratio, written `1%` (0.01)."""
 
-Size = Annotated[
-    int,
-    _from_text(_bytes, SIZE),
-    PlainSerializer(write_size, return_type=str),
-    _schema(SIZE),
-    SIZE,
-]
+Size = Annotated[int, SIZE]
 """Bytes, written `10MB`."""

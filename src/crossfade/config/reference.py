@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from crossfade.config.explain import PATTERNS
 from crossfade.config.model import Project
+from crossfade.config.quantities import Quantity
 from crossfade.config.rules import METRICS
 from crossfade.config.schema import schema_text, written
 from crossfade.config.section import Section
@@ -204,7 +205,7 @@ def _constraints(metadata: tuple[Any, ...]) -> Iterator[Any]:
     for each in metadata:
         if isinstance(each, FieldInfo):
             yield from _constraints(tuple(each.metadata))
-        elif type(each).__name__ != "Quantity":
+        elif not isinstance(each, Quantity):
             yield each
 
 
