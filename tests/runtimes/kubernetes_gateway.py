@@ -12,7 +12,7 @@ import random
 
 import aiohttp
 from aiohttp import web
-from kubernetes_node import is_ready
+from kubernetes_controllers import is_ready
 
 from free_ports import free_port
 

@@ -7,7 +7,7 @@ import time
 
 import psutil
 from aiohttp import web
-from kubernetes_server import RefusedError, chooses, now
+from kubernetes_store import RefusedError, chooses, now
 
 
 class Metrics:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from kubernetes_controllers import Deployments
 from kubernetes_metrics import Metrics
-from kubernetes_node import Deployments, Kubelet
+from kubernetes_node import Kubelet
 from kubernetes_server import Server
 
 from crossfade.cluster.names import Target

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from kubernetes_gateway import Gateway, IngressNginx
-from kubernetes_server import RefusedError
+from kubernetes_store import RefusedError
 from kubernetes_world import cluster, make, release
 from ruamel.yaml import YAML
 
