@@ -23,8 +23,8 @@ from typing import Any
 import psycopg
 
 from free_ports import free_port
+from patience import PATIENCE
 
-DEADLINE = 60.0
 """Seconds after which a server that does not answer is a failure; never reached on a healthy machine."""
 
 
@@ -62,7 +62,7 @@ class PostgresServer:
                 self._process = subprocess.Popen(
                     [str(self._bin / "postgres"), *arguments], stdout=log, stderr=log, **self._account_arguments()
                 )
-        give_up = time.monotonic() + DEADLINE
+        give_up = time.monotonic() + PATIENCE
         while not self._answers():
             if self.pid is None or time.monotonic() > give_up:
                 message = f"PostgreSQL did not start:\n{self._log.read_text()[-2000:]}"
@@ -76,10 +76,10 @@ class PostgresServer:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
         try:
-            self._process.wait(DEADLINE)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(DEADLINE)
+            self._process.wait(PATIENCE)
 
     def restart(self) -> None:
         """Stop and start: every connection is lost, port and data stay."""

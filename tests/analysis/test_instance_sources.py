@@ -20,6 +20,7 @@ from crossfade.core.errors import UnreachableError
 from crossfade.runtimes.port import LogLine, Measured, Release, Usage
 from crossfade.runtimes.process import ProcessRuntime
 from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
+from patience import PATIENCE
 
 APP = str(Path(__file__).with_name("printing_app.py"))
 SLOTS = {"stable": "blue", "canary": "green"}
@@ -35,7 +36,7 @@ async def runtime(tmp_path):
     try:
         await runtime.start("blue", Release("1.0.0", workload), 1)
         await runtime.start("green", Release("1.1.0", workload), 2)
-        async with asyncio.timeout(60):  # only against a hang
+        async with asyncio.timeout(PATIENCE):  # only against a hang
             while any(each.state != "ready" for each in await runtime.observe()):  # noqa: ASYNC110 - what happens elsewhere has no event to wait for
                 await asyncio.sleep(0.05)
         yield runtime
@@ -51,8 +52,8 @@ async def order(runtime, instance, path):
 
 
 async def until(ask, true):
-    """The first answer for which `true` holds; half a minute is only to avoid a hang."""
-    async with asyncio.timeout(30):
+    """The first answer for which `true` holds."""
+    async with asyncio.timeout(PATIENCE):
         while not true(found := await ask()):  # noqa: ASYNC110 - what happens elsewhere has no event to wait for
             await asyncio.sleep(0.3)
     return found
@@ -255,6 +256,6 @@ async def test_nobody_follows_logs_any_more_once_a_rollout_has_ended():
     assert runtime.ended == 0
     del metric
     gc.collect()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while runtime.ended < 2:  # noqa: ASYNC110 - what happens elsewhere has no event to wait for
             await asyncio.sleep(0.01)

@@ -18,6 +18,7 @@ from crossfade.analysis.sources.web import Client
 from crossfade.config.model import Rule
 from crossfade.config.named_metrics import HttpMetric
 from crossfade.core.errors import UnreachableError
+from patience import PATIENCE
 
 NOW = 10_000.0
 CANARY = ("canary", "m")
@@ -88,7 +89,7 @@ async def test_a_server_that_hangs_never_keeps_the_counts_waiting():
             reading = await source.read(NOW - 5, now=NOW)
             assert reading.newest_at == NOW
             assert reading.unknown[CANARY] == "it has not answered yet"
-            async with asyncio.timeout(30):  # only against a hang
+            async with asyncio.timeout(PATIENCE):  # only against a hang
                 while not server.requests:  # noqa: ASYNC110 - a server in a thread has no event to wait for
                     await asyncio.sleep(0.01)
             await source.read(NOW, now=NOW + 5)

@@ -22,6 +22,7 @@ from crossfade.analysis.sources.prometheus_server import PrometheusServer
 from crossfade.analysis.sources.templates import names
 from crossfade.analysis.sources.web import Client
 from crossfade.config.metrics import PrometheusMetrics
+from patience import PATIENCE
 
 SCRAPE = 0.5
 SELECTORS = {
@@ -129,8 +130,8 @@ def source(url, client, windows=None, **more):
 
 
 async def until(condition):
-    """Wait for something that comes by itself; half a minute is only to avoid a hang."""
-    async with asyncio.timeout(60):
+    """Wait for something that comes by itself."""
+    async with asyncio.timeout(PATIENCE):
         while not (found := await condition()):  # noqa: ASYNC110 - another program has no event to wait for
             await asyncio.sleep(0.1)
     return found

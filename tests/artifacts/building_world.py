@@ -20,7 +20,6 @@ from crossfade.config.publishing import Build
 
 CALM = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 COPY = "mkdir -p dist && cat src/* > dist/out.txt"
-DEADLINE = 60
 
 
 @dataclass

@@ -14,13 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from python_index_world import DEADLINE, wait_for
+from python_index_world import wait_for
 
 from crossfade.artifacts.manners import Manners
 from crossfade.artifacts.port import Artifact, Coordinate
 from crossfade.artifacts.registries.oci.manifest import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from crossfade.artifacts.registries.oci.names import never_moved
 from free_ports import free_port
+from patience import PATIENCE
 
 USER, PASSWORD = "publisher", "sesame"
 HTPASSWD = "publisher:$2y$04$abcdefghijklmnopqrstuuinwY/tkBVrn3xrxQI/TgnMHhkvl85RW\n"
@@ -67,7 +68,7 @@ class ImageServer:
     def kill(self):
         if self.process is not None:
             self.process.kill()
-            self.process.wait(DEADLINE)
+            self.process.wait(PATIENCE)
             self.process = None
 
     def blob(self, digest):

@@ -13,12 +13,12 @@ from urllib.parse import quote
 import httpx
 
 from free_ports import free_port
+from patience import PATIENCE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "navi"
 SCOPE = "@awell-health"
 NPM = ("navi-core", "navi-js", "navi-react")
 CROSSFADE = (sys.executable, "-m", "crossfade.cli.main")
-DEADLINE = 120.0
 MADE = shutil.ignore_patterns("node_modules", "dist", "image", ".crossfade", "cdn", ".registries", "__pycache__")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -192,7 +192,7 @@ class Ended:
 
 def run(argv, folder, environ):
     done = subprocess.run(
-        argv, cwd=folder, env=environ, capture_output=True, text=True, timeout=DEADLINE, check=False,
+        argv, cwd=folder, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     return Ended(argv, done.returncode, done.stdout, done.stderr)

@@ -19,8 +19,8 @@ import httpx
 
 from crossfade.artifacts.port import Artifact, Coordinate
 from free_ports import free_port
+from patience import PATIENCE
 
-DEADLINE = 30.0
 """Seconds after which a server that does not come up is given up; nothing is measured by it."""
 EVERYTHING = ("update", "list", "download")
 USER, PASSWORD = "publisher", "open-sesame"
@@ -79,7 +79,7 @@ class IndexServer:
     def kill(self):
         if self.process is not None:
             self.process.kill()
-            self.process.wait(DEADLINE)
+            self.process.wait(PATIENCE)
             self.process = None
 
     def files(self):
@@ -150,7 +150,7 @@ class Relay:
 async def killed_at(event, script, *argv):
     """Run a program until `event` is set, then SIGKILL it; returns its exit code."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, *map(str, argv))
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(PATIENCE):
         waiting = [asyncio.create_task(event.wait()), asyncio.create_task(process.wait())]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if process.returncode is None:
@@ -163,7 +163,7 @@ async def killed_at(event, script, *argv):
 
 def wait_for(url, process):
     """Until somebody answers on `url`, whatever the answer is."""
-    until = time.monotonic() + DEADLINE
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         assert process.poll() is None, f"{process.args[0]} ended with {process.returncode}"
         try:

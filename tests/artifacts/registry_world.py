@@ -12,9 +12,7 @@ from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, web
 from yarl import URL
 
 from free_ports import free_port
-
-DEADLINE = 60.0
-
+from patience import PATIENCE
 
 CONFIG = """\
 storage: ./storage
@@ -48,7 +46,7 @@ class Verdaccio:
             self._process = subprocess.Popen(
                 argv, cwd=self.folder, env=dict(os.environ), stdout=output, stderr=output, stdin=subprocess.DEVNULL
             )
-        for _ in range(int(DEADLINE / 0.05)):
+        for _ in range(int(PATIENCE / 0.05)):
             try:
                 if httpx.get(f"{self.url}/-/ping").is_success:
                     return
@@ -60,7 +58,7 @@ class Verdaccio:
     def kill(self):
         if self._process is not None:
             self._process.kill()
-            self._process.wait(DEADLINE)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def token(self, user="shop"):
@@ -117,7 +115,7 @@ class FaultyProxy:
             request.transport.abort()
             return web.Response()
         if fault.status is None:
-            await asyncio.sleep(DEADLINE)
+            await asyncio.sleep(PATIENCE)
         return web.Response(status=fault.status or 504, headers=fault.headers, text=fault.body)
 
     async def _passed_on(self, request):
@@ -138,7 +136,7 @@ class FaultyProxy:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with ClientSession(cookie_jar=DummyCookieJar(), timeout=ClientTimeout(total=DEADLINE)) as self._session:
+        async with ClientSession(cookie_jar=DummyCookieJar(), timeout=ClientTimeout(total=PATIENCE)) as self._session:
             try:
                 yield self
             finally:

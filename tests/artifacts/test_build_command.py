@@ -10,10 +10,11 @@ import subprocess
 import sys
 
 import pytest
-from building_world import CALM, DEADLINE, configured, made_repository, start
+from building_world import CALM, configured, made_repository, start
 
 from crossfade.cli import documents
 from crossfade.cli.faults import guarded
+from patience import PATIENCE
 
 
 @pytest.fixture
@@ -259,7 +260,7 @@ def test_on_a_terminal_it_redraws_with_what_was_printed_last(repository, colour)
         if b"compiling 17 of 20" in shown:
             (repository.root / "go").touch()
     os.close(ours)
-    assert process.wait(DEADLINE) == 0
+    assert process.wait(PATIENCE) == 0
     text = shown.decode()
     assert "→ core" in text
     assert "✓ loader  built" in text
@@ -280,6 +281,6 @@ def test_node_builds_and_its_version_is_told(repository, require, crossfade):
 def test_a_closed_output_does_not_end_a_build(repository):
     process = start(repository, "build")
     process.stdout.close()
-    assert process.wait(DEADLINE) == 0
+    assert process.wait(PATIENCE) == 0
     process.stderr.close()
     assert repository.text("loader/dist/out.txt") == "a\nb\nl\n"

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from building_world import DEADLINE, configured, made_repository, start
+from building_world import configured, made_repository, start
 
 from crossfade.artifacts.building.cache import Cache
 from crossfade.artifacts.building.trees import scan
 from crossfade.artifacts.building.values import Output
+from patience import PATIENCE
 
 WRITES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink", "os.utime", "open", "subprocess.Popen"}
 
@@ -121,7 +122,7 @@ def test_killed_at_any_write_nothing_is_lost_and_nothing_half_is_believed(tmp_pa
 
 
 def until(said, *, what=""):
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while not said():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
@@ -147,7 +148,7 @@ def test_a_command_that_is_ended_leaves_no_build_behind(tmp_path, number):
     process = start(repository, "build")
     until(lambda: pid.exists() and pid.read_text().strip())
     os.kill(process.pid, number)
-    out, err = process.communicate(timeout=DEADLINE)
+    out, err = process.communicate(timeout=PATIENCE)
     until(lambda: ended(int(pid.read_text())), what="the build goes on")
     if number != signal.SIGKILL:
         assert process.returncode == 130
@@ -157,7 +158,7 @@ def test_a_command_that_is_ended_leaves_no_build_behind(tmp_path, number):
         assert repository.text("core/dist/out.txt") == "a\nb\n"
     configured(repository)
     again = start(repository, "build")
-    out, err = again.communicate(timeout=DEADLINE)
+    out, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, err
     assert repository.text("loader/dist/out.txt") == "other\nb\nl\n"
 
@@ -168,7 +169,7 @@ def test_two_commands_at_once_do_not_disturb_each_other(tmp_path):
     configured(repository, {"core": {"source": "core", "build": {"command": ["sh", "-ec", counted]}}})
     processes = [start(repository, "build") for _ in range(3)]
     for process in processes:
-        _, err = process.communicate(timeout=DEADLINE)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
     assert repository.text("count.log") == "x\n"
     assert repository.text("loader/dist/out.txt") == "a\nb\nl\n"

@@ -6,13 +6,15 @@ import asyncio
 import time
 
 import psutil
-from building_world import COPY, DEADLINE, statuses
+from building_world import COPY, statuses
+
+from patience import PATIENCE
 
 
 def pids(repository, *names):
     found = []
     for name in names:
-        path, deadline = repository.root / name, time.monotonic() + DEADLINE
+        path, deadline = repository.root / name, time.monotonic() + PATIENCE
         while not path.exists() or not path.read_text().strip():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -59,7 +61,7 @@ async def wished(repository, times):
     await asyncio.to_thread(pids, repository, "build.pid", "child.pid")
     for _ in range(times):
         repository.stop.wish()
-    return await asyncio.wait_for(run, DEADLINE)
+    return await asyncio.wait_for(run, PATIENCE)
 
 
 def test_a_wish_to_end_ends_everything_and_a_second_one_does_not_wait(repository):
@@ -75,8 +77,8 @@ def test_a_wish_to_end_ends_everything_and_a_second_one_does_not_wait(repository
 
 def test_builds_run_side_by_side_up_to_the_number_of_jobs(repository):
     meet = "touch ../{me}; while ! test -e ../{other}; do sleep 0.01; done; mkdir dist; echo > dist/out.txt"
-    repository.add("core", meet.format(me="one", other="two"), timeout=DEADLINE)
-    repository.add("loader", meet.format(me="two", other="one"), timeout=DEADLINE)
+    repository.add("core", meet.format(me="one", other="two"), timeout=PATIENCE)
+    repository.add("loader", meet.format(me="two", other="one"), timeout=PATIENCE)
     assert statuses(repository.build(jobs=2)) == {"core": "built", "loader": "built"}
     alone = "test ! -e ../busy; touch ../busy; sleep 0.2; rm ../busy; mkdir dist; echo 1 > dist/out.txt"
     repository.add("core", alone)

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from shop import DEADLINE, Ran
+from shop import Ran
+
+from patience import PATIENCE
 
 CONFIG = """\
 project: shop
@@ -89,7 +91,7 @@ class Monorepo:
             capture_output=True,
             text=True,
             check=True,
-            timeout=DEADLINE,
+            timeout=PATIENCE,
         )
         return done.stdout
 
@@ -107,7 +109,7 @@ class Monorepo:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=DEADLINE,
+            timeout=PATIENCE,
             check=False,
         )
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr

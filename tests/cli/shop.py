@@ -12,6 +12,7 @@ from pathlib import Path
 
 from crossfade.config.load import load, resolve
 from crossfade.engine.site import RealSites
+from patience import PATIENCE
 
 _FILE = """\
 project: shop
@@ -33,7 +34,6 @@ environments:
       hold: 0s
     judge: {{enabled: false}}
 """
-DEADLINE = 90
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Shop:
 
     def run(self, *arguments: str, **variables: str) -> Ran:
         process = self.start(*arguments, **variables)
-        out, err = process.communicate(timeout=DEADLINE)
+        out, err = process.communicate(timeout=PATIENCE)
         assert "Traceback" not in out + err, out + err
         return Ran(process.returncode, out, err)
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from shop import DEADLINE
+from patience import PATIENCE
 
 
 class Terminal:
@@ -50,7 +50,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
     def _read(self) -> bool:
-        ready, _, _ = select.select([self._master], [], [], DEADLINE)
+        ready, _, _ = select.select([self._master], [], [], PATIENCE)
         assert ready, f"silence:\n{self.seen}"
         try:
             data = os.read(self._master, 65536)

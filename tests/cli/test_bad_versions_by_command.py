@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from monorepo import CONFIG, SHOP, WORKSPACE, Monorepo
 
+from patience import PATIENCE
+
 CHANGE = ".changeset/calm.md"
 FAULTS = {
     "a cycle in manifests": (
@@ -95,7 +97,7 @@ def test_a_workspace_of_changesets_alone_tells_its_faults(tmp_path: Path) -> Non
 def test_outside_of_any_repository_it_says_where_it_looked(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "crossfade.cli.main", "version"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert str(tmp_path) in done.stderr
@@ -153,7 +155,7 @@ def test_help_imports_nothing_that_versions_are_made_with() -> None:
     script = "import sys\nfrom crossfade.cli.main import main\nmain(sys.argv[1:])\nprint('@@', *sys.modules)"
     for arguments in (["--help"], ["version", "--help"], ["change", "add", "--help"]):
         done = subprocess.run(
-            [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=True
         )
         loaded = done.stdout.partition("@@ ")[2].split()
         assert "crossfade.cli.app" in loaded

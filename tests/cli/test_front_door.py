@@ -17,6 +17,7 @@ from crossfade.cli import main as door
 from crossfade.cli.app import COMMANDS, ENTRIES, command_of
 from crossfade.cli.faults import guarded
 from crossfade.core.errors import ExitCode
+from patience import PATIENCE
 
 
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +27,7 @@ def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedPro
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -37,7 +38,7 @@ def loaded(*arguments: str) -> set[str]:
         [sys.executable, "-S", "-c", f"import site; site.main()\n{script}", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     return set(done.stderr.partition("@@ ")[2].split())
@@ -150,7 +151,9 @@ def test_names_are_not_guessed(tmp_path: Path) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     script = f"{sys.executable} -m crossfade.cli.main schema | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     assert done.stdout == "{\n0\n"
     assert done.stderr == ""
 

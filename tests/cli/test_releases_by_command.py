@@ -11,6 +11,8 @@ import pytest
 from shapes import holds
 from terminal import Terminal
 
+from patience import PATIENCE
+
 pytestmark = pytest.mark.real
 
 
@@ -128,7 +130,7 @@ def test_a_worker_carries_what_was_detached(shop) -> None:
         assert "resuming" not in watched.err
     finally:
         worker.send_signal(signal.SIGTERM)
-        out, err = worker.communicate(timeout=60)
+        out, err = worker.communicate(timeout=PATIENCE)
     assert worker.returncode == 0, out + err
     assert "Traceback" not in out + err
     assert "worker night carries" in err

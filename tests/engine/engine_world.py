@@ -29,15 +29,15 @@ from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import SLOTS
 from crossfade.traffic.routers.route_file import RouteFile
 from free_ports import free_port
+from patience import PATIENCE
 
-DEADLINE = 60.0
 GOOD: tuple[str, ...] = ()
 BAD = ("--error-rate", "0.8")
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:
     """Wait for what happens elsewhere; only a hang fails here."""
-    give_up = time.monotonic() + DEADLINE
+    give_up = time.monotonic() + PATIENCE
     while not await asyncio.to_thread(condition):
         assert time.monotonic() < give_up, what or "it never came"
         await asyncio.sleep(0.05)

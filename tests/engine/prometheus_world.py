@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from free_ports import free_port
+from patience import PATIENCE
 
 _CONFIG = """\
 global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
@@ -36,7 +37,7 @@ class Prometheus:
     async def has_scraped(self, query: str) -> None:
         """Once it has found who serves the series."""
         address, asked = f"{self.url}/api/v1/query", {"query": query}
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:  # only against a hang
+        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False) as client:  # only against a hang
             while True:
                 try:
                     if (await client.get(address, params=asked)).json()["data"]["result"]:

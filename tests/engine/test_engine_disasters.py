@@ -16,14 +16,15 @@ import httpx
 import orjson
 import pytest
 from canary_world import PATIENT, canary, green, router, taken_back
-from engine_world import BAD, World, until
 from prometheus_world import Prometheus
 
 from crossfade.config.metrics import PrometheusMetrics
 from crossfade.config.model import Ready, VersionProof
 from crossfade.config.strategies import Canary, Stage
 from crossfade.traffic.routers.caddy_process import find_binary
+from engine_world import BAD, World, until
 from free_ports import free_port
+from patience import PATIENCE
 from real_postgres import PostgresServer
 
 pytestmark = pytest.mark.real
@@ -65,7 +66,7 @@ class Neighbour:
             return (await client.get(f"http://{self.site}/")).text
 
     async def ready(self) -> None:
-        async with asyncio.timeout(60):  # only against a hang
+        async with asyncio.timeout(PATIENCE):  # only against a hang
             while True:
                 with suppress(httpx.HTTPError):
                     await self.says()

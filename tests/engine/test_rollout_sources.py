@@ -17,6 +17,7 @@ from crossfade.rollouts.rollout import Terms, begin
 from crossfade.testing.fake_router import FakeProxy, FakeRouter
 from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
 from free_ports import free_port
+from patience import PATIENCE
 
 HEAD = 'project: shop\ncomponents: {web: {command: [serve, "{port}"]}}\nenvironments:\n  live:\n'
 NOW = 1_700_000_000.0
@@ -31,7 +32,7 @@ async def told(text):
     router, runtime = FakeRouter(FakeProxy(clock)), FakeRuntime(FakeMachine(clock))
     try:
         source = sources.source(where, router, runtime, rollout)
-        async with asyncio.timeout(60):  # only against a hang
+        async with asyncio.timeout(PATIENCE):  # only against a hang
             while True:
                 reading = await source.read(NOW - 10, now=NOW)
                 if not any("not answered yet" in why for why in reading.unknown.values()):

@@ -16,6 +16,7 @@ from crossfade.traffic.load import Load
 from crossfade.traffic.load import Plan as Visits
 from crossfade.traffic.port import SLOTS
 from free_ports import free_port
+from patience import PATIENCE
 
 PROJECT = """\
 project: shop
@@ -73,7 +74,7 @@ async def test_a_release_that_only_its_log_gives_away_is_rolled_back(require, tm
                 measured.update(view.seen.finding.measured)
             return view.rollout.finished
 
-        async with asyncio.timeout(120):  # only against a hang
+        async with asyncio.timeout(PATIENCE):  # only against a hang
             await Worker(Path(where.state)).run(ended)
         return control.view(rollout).rollout
 

@@ -15,6 +15,7 @@ from crossfade.engine.dbos_runner import DbosRunner
 from crossfade.engine.runner import ActionRunner, InlineRunner
 from crossfade.rollouts.rollout import Action, Outcome
 from crossfade.store import Store
+from patience import PATIENCE
 from store_samples import want
 
 Make = Callable[["World"], ActionRunner]
@@ -173,12 +174,12 @@ async def test_no_thread_outlives_a_runner_that_ends_while_actions_end(store: St
         runner = DbosRunner(store, world.carry_out, worker="w1")
         await runner.start()
         await runner.submit(want(store, *(f"ro_{round_}_{each}" for each in range(12))))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not world.begun:  # noqa: ASYNC110 - told by another thread
                 await asyncio.sleep(0.001)
         await runner.stop()
         for action in store.wanted_actions():
             store.finish_action(action.id, Outcome(ok=False))
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE):
             while any(each.name.startswith("dbos-executor") for each in threading.enumerate()):  # noqa: ASYNC110 - a thread tells nobody of its end
                 await asyncio.sleep(0.05)

@@ -17,11 +17,11 @@ from crossfade.core.errors import BadInputError
 from crossfade.engine.dbos_runner import DbosRunner
 from crossfade.rollouts.rollout import Action, Outcome
 from crossfade.store import Store
+from patience import PATIENCE
 from real_postgres import PostgresServer
 from store_samples import want
 
 HERE = Path(__file__).parent
-DEADLINE = 90.0
 Start = Callable[[str], subprocess.Popen[bytes]]
 
 pytestmark = pytest.mark.real
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for something that happens in another process; only a hang fails here."""
-    give_up = time.monotonic() + DEADLINE
+    give_up = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.01)
@@ -125,7 +125,7 @@ def test_an_interrupted_process_ends_quietly_and_the_next_one_goes_on(store: Sto
     first = start("w1")
     until(lambda: bool(begun(folder, action)))
     first.send_signal(signal.SIGINT)
-    output, _ = first.communicate(timeout=DEADLINE)
+    output, _ = first.communicate(timeout=PATIENCE)
     assert output == b""
     assert first.returncode == 0
     assert store.wanted_actions() == [action]

@@ -21,6 +21,7 @@ from crossfade.rollouts.rollout import Rollout
 from crossfade.store import Store
 from crossfade.testing.fake_router import FakeProxy, FakeRouter
 from crossfade.testing.fake_runtime import FakeMachine, FakeRuntime
+from patience import PATIENCE
 
 START = 1_700_000_000.0
 MINUTE, HOUR = 60.0, 3600.0
@@ -96,7 +97,7 @@ class VirtualWorld:
             return InlineRunner(store, work)
 
         worker = Worker(self.place, sites=self, runner=make, clock=self.clock, wait=lambda _: self._pass(worker))
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             await worker.run(until=over)
         assert self.refusals == []
         return self.control.view(rollout)

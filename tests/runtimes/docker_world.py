@@ -24,12 +24,12 @@ from crossfade.config.runtimes import DockerRuntime as Settings
 from crossfade.runtimes.docker import DockerRuntime
 from crossfade.runtimes.docker.specification import Target
 from crossfade.runtimes.port import Release
+from patience import PATIENCE
 
 APP = Path(__file__).with_name("docker_app.py")
 BASE = "crossfade-test-base:latest"
 OURS = f"127.{os.getpid() % 200 + 1}.{os.getpid() // 200 % 250}.2"
 """An address of this machine that no other test has: containers of the same names beside ours want the same ports."""
-_UP_WITHIN = 90.0
 _NATIVE = (
     *("_bisect", "_datetime", "_heapq", "_json", "_posixsubprocess", "_random", "_sha512", "_socket", "_struct"),
     *(
@@ -82,7 +82,7 @@ class Daemon:
         ]  # fmt: skip
         with (place / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        give_up = time.monotonic() + _UP_WITHIN
+        give_up = time.monotonic() + PATIENCE
         while not self.answers():
             assert self._process.poll() is None, self.said()
             assert time.monotonic() < give_up, self.said()
@@ -95,7 +95,7 @@ class Daemon:
             return False
 
     def client(self) -> docker.APIClient:
-        return docker.APIClient(base_url=self.url, version="1.41", timeout=60)
+        return docker.APIClient(base_url=self.url, version="1.41", timeout=PATIENCE)
 
     def said(self) -> str:
         return (self.folder / "log").read_text()[-3000:]

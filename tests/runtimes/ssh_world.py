@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from free_ports import free_port
+from patience import PATIENCE
 
-_UP_WITHIN = 30.0
 _SERVER = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -49,7 +49,7 @@ class SshServer:
         self.log = self.folder / "log"
         for key in ("host", "ada", "stranger"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key)]
-            subprocess.run(command, check=True, timeout=60, capture_output=True)
+            subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True)
         self._write("known", (self.folder / "ada.pub").read_text())
         self._write("hosts", f"[127.0.0.1]:{self.port} {(self.folder / 'host.pub').read_text()}")
         self._write("passwd", f"sshd:x:74:74::/run/sshd:/bin/false\nada:x:0:0::{self.folder}:/bin/sh\n")
@@ -86,7 +86,7 @@ class SshServer:
         path.chmod(mode)
 
     def _await(self) -> None:
-        give_up = time.monotonic() + _UP_WITHIN
+        give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up and self._process.poll() is None:
             if "Server listening on" in self.log.read_text():
                 return  # it itself, and not somebody who was faster to take the port

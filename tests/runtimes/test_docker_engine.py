@@ -19,6 +19,7 @@ from crossfade.runtimes.docker.engine import Engine, Place
 from crossfade.runtimes.docker.tunnel import Tunnel
 from crossfade.testing.runtime_contract import all_ready, eventually
 from free_ports import free_port
+from patience import PATIENCE
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -109,7 +110,7 @@ def test_the_way_by_ssh_ends_with_us_however_we_end(engine, by_ssh):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ours:
         ssh = psutil.Process(int(ours.stdout.readline()))
         ours.kill()
-    assert psutil.wait_procs([ssh], timeout=60)[1] == []
+    assert psutil.wait_procs([ssh], timeout=PATIENCE)[1] == []
 
 
 async def test_containers_outlive_an_engine_that_is_killed_and_are_adopted(docker_runtime, engine):

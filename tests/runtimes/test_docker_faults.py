@@ -22,6 +22,7 @@ from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.runtimes.docker.ports import is_free
 from crossfade.runtimes.port import Release
 from crossfade.testing.runtime_contract import all_ready, eventually
+from patience import PATIENCE
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 NAME = "crossfade-shop-production-api-blue-0"
@@ -242,7 +243,7 @@ async def test_killed_while_it_starts_at_many_moments(docker_runtime, engine, tm
         assert all(each.state in ("starting", "ready", "gone") for each in seen)
     others = [caller(code) for _ in range(2)]
     await runtime.start("blue", release("1.0.0"), 3)
-    await asyncio.gather(*(asyncio.to_thread(each.communicate, timeout=60) for each in others))
+    await asyncio.gather(*(asyncio.to_thread(each.communicate, timeout=PATIENCE) for each in others))
     assert [each.returncode for each in others] == [0, 0]
     seen = await eventually(runtime, all_ready(3))
     assert len(engine.client().containers(all=True)) == 3
