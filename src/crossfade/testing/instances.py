@@ -23,20 +23,31 @@ class Application:
     address: str
 
     @classmethod
-    async def start(cls, version: str) -> Self:
-        """An instance on a free port, once it listens."""
-        argv = (sys.executable, "-m", "crossfade.demo.app", "--version", version, "--latency-ms", "0")
+    async def start(cls, version: str, *flags: str) -> Self:
+        """An instance on a free port, once it listens; `flags` are further ones of `crossfade.demo.app`."""
+        argv = (sys.executable, "-m", "crossfade.demo.app", "--version", version, "--latency-ms", "0", *flags)
         process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         line = (await process.stdout.readline()).decode()
         return cls(process, line.strip().rpartition("//")[2])
 
-    async def stop(self) -> int:
-        """End it; its exit code."""
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it by the signal `number`; its exit code."""
         if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(number)
         async with asyncio.timeout(30):
             return await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def applications(*versions: str) -> AsyncIterator[list[Application]]:
+    """Running instances of the demo's application, one for each version; what still runs afterwards is killed."""
+    running = [await Application.start(version) for version in versions]
+    try:
+        yield running
+    finally:
+        for application in running:
+            await application.stop(signal.SIGKILL)
 
 
 @contextlib.asynccontextmanager
@@ -57,22 +68,27 @@ async def two_versions() -> AsyncIterator[dict[Slot, tuple[str, ...]]]:
 class Instance:
     """A server in this process that answers with its version, as it is told, and remembers whole requests.
 
-    `status`, `size` (bytes of the body) and `wait` (seconds before the answer) are those of every answer; with a
-    `status` of 0 it hangs up instead. `heads` and `bodies` are what was asked, `answered` counts whole answers.
+    `status`, `size` (bytes of the body), `wait` (seconds before the answer) and further `headers` are those of every
+    answer; with a `status` of 0 it hangs up instead, and a `torn` one breaks off after its first bytes. An `echo`
+    returns the body of the request. `address` may be given (HOST:PORT). `heads` and `bodies` are what was asked,
+    `answered` counts whole answers.
     """
 
     version: str
     status: int = 200
     size: int = 0
     wait: float = 0.0
-    address: str = ""
+    headers: tuple[str, ...] = ()
+    echo: bool = False
+    torn: bool = False
+    address: str = "127.0.0.1:0"
     heads: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     answered: int = 0
 
     async def __aenter__(self) -> Self:
         self._writers: set[asyncio.StreamWriter] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, *self.address.split(":"))
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -98,8 +114,10 @@ class Instance:
             await asyncio.sleep(self.wait)
         if not self.status:
             return False
-        told = f"X-App-Version: {self.version}\r\nContent-Length: {self.size}"
-        writer.write(f"HTTP/1.1 {self.status} X\r\n{told}\r\n\r\n".encode() + b"x" * self.size)
+        body = self.bodies[-1] if self.echo else b"x" * self.size
+        told = (f"X-App-Version: {self.version}", f"Content-Length: {len(body)}", *self.headers)
+        answer = "\r\n".join((f"HTTP/1.1 {self.status} X", *told, "", "")).encode() + body
+        writer.write(answer[: len(answer) - len(body) // 2] if self.torn else answer)
         await writer.drain()
-        self.answered += 1
-        return True
+        self.answered += not self.torn
+        return not self.torn

@@ -7,11 +7,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
-import httpx
-
 from crossfade.core.durations import FULL
 from crossfade.testing.instances import Instance
 from crossfade.testing.router_contract import DEADLINE, RouterContract, counted, put, require
+from crossfade.testing.visitors import visitor
 from crossfade.traffic.headers import COPY_HEADER
 from crossfade.traffic.port import Counts, Router, Routes, Slot
 
@@ -78,7 +77,7 @@ class RouterCopiesContract(RouterContract):
 async def _visit(
     router: Router, requests: int, method: str = "GET", content: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Counter[int]:
-    async with httpx.AsyncClient(base_url=f"http://{router.address}", trust_env=False, timeout=20) as client:
+    async with visitor(router.address) as client:
         answers = [
             await client.request(method, f"/a%2Fb/{n}?q=%20", content=content, headers=headers) for n in range(requests)
         ]

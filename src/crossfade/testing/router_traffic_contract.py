@@ -10,7 +10,6 @@ from abc import abstractmethod
 from collections import Counter
 from itertools import cycle
 
-import httpx
 import pytest
 
 from crossfade.config.routers import StickyKind
@@ -19,7 +18,7 @@ from crossfade.core.errors import StaleFenceError
 from crossfade.testing.instances import Application, Instance, quick, two_versions
 from crossfade.testing.router_contract import counted, drained, put, require
 from crossfade.testing.router_copies_contract import RouterCopiesContract
-from crossfade.testing.visitors import Visitors, ask_each
+from crossfade.testing.visitors import Visitors, ask_each, visitor
 from crossfade.traffic.buckets import SPACE, bucket, threshold
 from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import SLOTS, Router, Routes, Slot, other
@@ -157,7 +156,7 @@ class RouterTrafficContract(RouterCopiesContract):
     async def test_without_any_version_the_answer_says_so(self, router: Router) -> None:
         """And when to come again; bodies are no matter."""
         await put(router, Routes({"blue": (), "green": ()}, 0, "blue"))
-        async with httpx.AsyncClient(base_url=f"http://{router.address}", trust_env=False) as client:
+        async with visitor(router.address) as client:
             answer = await client.post("/anything", content=b"x" * 200_000)
         assert (answer.status_code, answer.headers["x-crossfade"]) == (503, "no-version")
         assert answer.headers["retry-after"] == "1"
@@ -167,7 +166,7 @@ class RouterTrafficContract(RouterCopiesContract):
         async with Instance("1", status=0) as rude:
             await put(router, Routes({"blue": (rude.address,), "green": ()}, 0, "blue"))
             for _ in range(6):  # each on a connection of its own: some close a kept one with the instance
-                async with httpx.AsyncClient(base_url=f"http://{router.address}", trust_env=False) as client:
+                async with visitor(router.address) as client:
                     assert (await client.post("/", content=b"x")).status_code == 502
             assert len(rude.heads) == 6
         seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= 6)
@@ -251,7 +250,7 @@ class RouterTrafficContract(RouterCopiesContract):
 
 async def _is_kept(router: Router) -> None:
     """A new visitor gets a cookie with the first answer, whose side is that of all others."""
-    async with httpx.AsyncClient(base_url=f"http://{router.address}", trust_env=False) as client:
+    async with visitor(router.address) as client:
         first = await client.get("/")
         (given,) = first.headers.get_list("set-cookie")
         assert re.fullmatch(COOKIE, given)

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import httpx
 
 from crossfade.traffic.load import Load, Plan, Sample
 
@@ -45,6 +48,13 @@ def _visit(pipe: Connection, address: str, plan: Plan) -> None:
         return load.samples
 
     pipe.send(asyncio.run(visit()))
+
+
+@contextlib.asynccontextmanager
+async def visitor(address: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of HOST:PORT that keeps its connections and takes no proxy from the environment."""
+    async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=20) as client:
+        yield client
 
 
 async def ask_each(address: str, requests: Sequence[Mapping[str, str]], workers: int = 24) -> list[str]:
