@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from crossfade.runtimes.process_usage import measure
 from crossfade.runtimes.shim import folder as folders
 from crossfade.runtimes.shim.folder import Folder, read_json, write_json
 from crossfade.runtimes.specification import Restarts, check, inherited, specify
+from crossfade.runtimes.state import inaccessible, locked
 from crossfade.traffic.port import SLOTS, Slot
 
 _SHIM = str(Path(__file__).with_name("shim") / "__main__.py")
@@ -235,33 +235,14 @@ class ProcessRuntime:
     @contextlib.asynccontextmanager
     async def _locked(self, slot: Slot) -> AsyncIterator[None]:
         """One starts or stops in a slot at a time, of all processes; the system lets go when one is killed."""
-        path = self._slot(slot)
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            async with locked(self._slot(slot) / "lock"):
+                yield
         except OSError as error:
             raise self._inaccessible(error) from error
-        try:
-            while True:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                await asyncio.sleep(0.02)
-            try:
-                yield
-            except OSError as error:
-                raise self._inaccessible(error) from error
-        finally:
-            os.close(handle)
 
     def _inaccessible(self, error: OSError) -> CrossfadeError:
-        return CrossfadeError(
-            "runtime.state-inaccessible",
-            f"the state of {self._where} cannot be read or written: {error.strerror or error}",
-            where=str(error.filename or self._folder),
-            next="make room on the disk, or give this user the right to read and write there",
-            retry=True,
-        )
+        return inaccessible(error, self._where, self._folder)
 
     def _refuse_other_version(self, slot: Slot, version: str) -> None:
         for each in self._observe_slot(slot):

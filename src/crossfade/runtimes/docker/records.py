@@ -12,9 +12,7 @@ Containers are never known from here: the engine is asked for those.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -25,9 +23,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from crossfade.core.errors import CrossfadeError
 from crossfade.runtimes.docker.values import Pin, Wanted
 from crossfade.runtimes.shim.folder import read_json, remove, write_json, write_whole
+from crossfade.runtimes.state import inaccessible, locked
 from crossfade.traffic.port import Slot
 
 _PULL_FRESH: Final = 30.0
@@ -130,18 +128,10 @@ class Records:
     @contextlib.asynccontextmanager
     async def locked(self, name: str) -> AsyncIterator[None]:
         """One at a time, of all processes here; the system lets go when one is killed."""
-        with self._told():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self._path(f"{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while True:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                await asyncio.sleep(0.02)
+        async with contextlib.AsyncExitStack() as stack:
+            with self._told():
+                await stack.enter_async_context(locked(Path(self._path(f"{name}.lock"))))
             yield
-        finally:
-            os.close(handle)
 
     def _path(self, name: str) -> str:
         return f"{self._folder}/{name}"
@@ -162,13 +152,7 @@ class Records:
         try:
             yield
         except OSError as error:
-            raise CrossfadeError(
-                "runtime.state-inaccessible",
-                f"the state of {self._where} cannot be read or written: {error.strerror or error}",
-                where=str(error.filename or self._folder),
-                next="make room on the disk, or give this user the right to read and write there",
-                retry=True,
-            ) from error
+            raise inaccessible(error, self._where, self._folder) from error
 
 
 def _pin_file(version: str, reference: str) -> str:
