@@ -8,7 +8,9 @@ import random
 import re
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from itertools import cycle
+from typing import ClassVar
 
 import pytest
 
@@ -24,7 +26,6 @@ from crossfade.traffic.load import EVERYTHING, Load, Plan, causes
 from crossfade.traffic.port import SLOTS, Router, Routes, Slot, other
 
 Upstreams = dict[Slot, tuple[str, ...]]
-SWAPS, CHANGES_EACH, RPS = 10, 11, 250
 GROWING = (0, 100, 500, 2500, 5000, FULL)
 USERS = (
     *(f"user-{n}" for n in range(200)),
@@ -32,8 +33,8 @@ USERS = (
     *(f"{n:08x}-9f1c-4b6e-8d3a-{n * 7919:012x}" for n in range(50)),
 )
 ODD = ("ü", "日本語", "a🙂b", "'\"\\{}$%|=;!", "x" * 64, "x" * 65, "ab" * 500, "ü" * 65, "é" + "y" * 70 + "日")
-SLOWEST_CHI_SQUARE = 16.27
-"""The .1 % point of chi-square with three degrees of freedom: one for each weight."""
+CHI_SQUARE = (10.83, 13.82, 16.27, 18.47, 20.52)
+"""The .1 % points of chi-square with one to five degrees of freedom: one for each weight."""
 COOKIE = r"cf_bucket=[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}; Path=/; .*HttpOnly; SameSite=Lax"
 
 
@@ -42,6 +43,19 @@ class RouterTrafficContract(RouterCopiesContract):
 
     What the router's capabilities deny is not asked.
     """
+
+    weights: ClassVar[Sequence[tuple[int, int]]] = ((100, 5_000), (2500, 3_500), (7777, 3_500))
+    """Green's shares that are proven to be exact (five at the most), and by how many requests each."""
+    swaps: ClassVar[int] = 10
+    """How often the version is swapped while visitors are on the line."""
+    changes: ClassVar[int] = 11
+    """How often the weight changes during each swap."""
+    rps: ClassVar[int] = 250
+    """Visitors' requests a second meanwhile; on a machine that is busy with other things they may be fewer."""
+    long_ms: ClassVar[int] = 1_000
+    """How long slow requests, streams and websockets last."""
+    least: ClassVar[int] = 2_000
+    """How many requests the account has to hold."""
 
     @abstractmethod
     def otherwise(self, router: Router, **settings: object) -> Router:
@@ -52,16 +66,16 @@ class RouterTrafficContract(RouterCopiesContract):
         assert len(await ask_each(router.address, [{}] * requests, workers=1)) == requests
 
     async def test_shares_are_exact(self, router: Router) -> None:
-        """Pooled over the weights, 12,000 requests lie as a fair coin of that weight lays them (chi-square)."""
+        """Pooled over the weights, all requests lie as a fair coin of that weight lays them (chi-square)."""
         distance = 0.0
         async with two_versions() as upstreams:
-            for green, requests in ((100, 5_000), (2500, 3_500), (7777, 3_500)):
+            for green, requests in self.weights:
                 await put(router, Routes(upstreams, green, "blue"))
                 answers = Counter(await ask_each(router.address, [{}] * requests))
                 for version, share in (("2", green), ("1", FULL - green)):
                     meant = requests * share / FULL
                     distance += (answers[version] - meant) ** 2 / meant
-        assert distance < SLOWEST_CHI_SQUARE
+        assert distance < CHI_SQUARE[len(self.weights) - 1]
 
     async def test_a_slot_that_is_off_receives_nothing(self, router: Router) -> None:
         """From the moment in which that is confirmed."""
@@ -217,17 +231,18 @@ class RouterTrafficContract(RouterCopiesContract):
     @pytest.mark.slow
     @pytest.mark.alone
     async def test_no_request_is_lost(self, router: Router) -> None:
-        """110 weight changes and 10 swaps under load; slow requests, streams and websockets in flight."""
+        """Weights change and versions are swapped under load; slow requests, streams and websockets are in flight."""
         chance, changes, homes = random.Random(4), 0, cycle(SLOTS)  # noqa: S311 - a walk to repeat, not a secret
         slot = next(homes)
         app = await Application.start("v0")
         await put(router, Routes({slot: (app.address,), other(slot): ()}, 0, slot))
-        visitors = Visitors(router.address, Plan(rps=RPS, mix=EVERYTHING, seed=4, timeout=30, most_in_flight=300))
+        plan = Plan(self.rps, EVERYTHING, 4, 30, slow_ms=self.long_ms, stream_ms=self.long_ms, most_in_flight=400)
+        visitors = Visitors(router.address, plan)
         try:
-            for swap in range(1, SWAPS + 1):
+            for swap in range(1, self.swaps + 1):
                 new, fresh = other(slot), await Application.start(f"v{swap}")
                 upstreams: Upstreams = {slot: (app.address,), new: (fresh.address,)}
-                for share in (0, *(chance.randrange(1, FULL) for _ in range(CHANGES_EACH - 2)), FULL):
+                for share in (0, *(chance.randrange(1, FULL) for _ in range(self.changes - 2)), FULL):
                     await put(router, Routes(upstreams, share if new == "green" else FULL - share, slot, swap))
                     changes += 1
                 await drained(router, slot)
@@ -237,11 +252,11 @@ class RouterTrafficContract(RouterCopiesContract):
         finally:
             samples = await asyncio.to_thread(visitors.leave)
             await app.stop()
-        assert changes >= 100
+        assert changes == self.swaps * self.changes
         assert causes(samples) == Counter()
-        assert len(samples) >= 2_000
+        assert len(samples) >= self.least
         assert {sample.kind for sample in samples} == set(EVERYTHING)
-        assert {sample.version for sample in samples} == {f"v{n}" for n in range(SWAPS + 1)}
+        assert {sample.version for sample in samples} == {f"v{n}" for n in range(self.swaps + 1)}
         if router.capabilities.counts:  # the proxy's own account agrees with the visitors', request by request
             seen = await counted(router, lambda counts: sum(b.requests for b in counts.buckets) >= len(samples))
             assert sum(b.requests for b in seen.buckets) == len(samples)
