@@ -8,13 +8,20 @@ import contextlib
 
 import pytest
 from cluster_world import ClusterWorld, Discovery, ingress
-from engine_world import until
 from kubernetes_gateway import Gateway, IngressNginx
 from kubernetes_world import cluster
 from prometheus_world import Prometheus
 
 from crossfade.config.routers import GatewayApiRouter, IngressNginxRouter
+from crossfade.config.strategies import BlueGreen, Direct, Rolling, Smoke
+from engine_world import until
 
+SMOKE = (Smoke(path="/version", contains="version"),)
+OTHERS = (
+    Direct(smoke=(Smoke(path="/"),)),  # it has no watch: what is wrong must show before there is traffic
+    BlueGreen(watch=2, hold=0, smoke=SMOKE),
+    Rolling(batch_watch=2, final_watch=1, max_extension=60, smoke=SMOKE),
+)
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
@@ -56,12 +63,25 @@ async def releases_follow_each_other(world):
         view = await ended_by_another_engine(world, world.deploy("1.2.0", ("--error-rate", "0.8")), "rolled-back")
         assert view.rollout.cause in ("guard", "alone", "errors"), view.rollout.reason
         await only(world, "1.1.0")
+        left = view.rollout.cleared_at + 0.5
+
+        # The other strategies follow on the same target: a bad release, and one that stays.
+        runs, bad = "1.1.0", {"direct": "1.0"}
+        for number, strategy in enumerate(OTHERS, 3):
+            world.settings["strategy"] = strategy
+            rate = bad.get(strategy.kind, "0.8")
+            await world.ended(world.deploy(f"1.{number}.1", ("--error-rate", rate)), "rolled-back")
+            await only(world, runs)
+            runs = f"1.{number}.2"
+            await world.ended(world.deploy(runs), "done")
+            await only(world, runs)
 
         await asyncio.sleep(0.5)
         await world.leave()
         assert world.requests_lost() == []
         assert world.answered_by("1.2.0") > 0
-        assert world.answered_by("1.2.0", after=view.rollout.cleared_at + 0.5) == 0
+        assert world.answered_by("1.2.0", after=left) == 0
+        assert world.answered_by(runs) > 0
     finally:
         await world.close()
 

@@ -21,6 +21,7 @@ from crossfade.testing.runtime_contract import all_ready, eventually
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.gateway_api import GatewayApiRouter
 from crossfade.traffic.routers.ingress_nginx import IngressNginxRouter
+from patience import PATIENCE
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 RULES = next(
@@ -144,7 +145,7 @@ async def test_the_role_that_we_ship_is_enough_and_not_too_much(world, tmp_path)
     ):
         for fence in (1, 2):
             await router.apply(routes, fence=fence)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not await router.confirm(routes):  # noqa: ASYNC110 - the data plane is asked
                 await asyncio.sleep(0.05)
         await router.close()

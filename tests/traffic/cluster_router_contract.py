@@ -18,13 +18,14 @@ from crossfade.core.errors import BadInputError, CrossfadeError
 from crossfade.testing.router_contract import RouterContract
 from crossfade.testing.runtime_contract import all_ready, eventually
 from crossfade.traffic.port import Routes
+from patience import PATIENCE
 
 TARGET = Target("shop", "production", "api", "shop")
 HOST = "shop.example"
 
 
 async def confirmed(router, routes):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not await router.confirm(routes):  # noqa: ASYNC110 - the data plane is asked, it does not tell
             await asyncio.sleep(0.02)
     return True
@@ -35,12 +36,9 @@ class Patient:
 
     async def apply(self, routes, *, fence):
         await super().apply(routes, fence=fence)
-        try:
-            async with asyncio.timeout(5):
-                while not await super().confirm(routes):  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            pass
+        async with asyncio.timeout(PATIENCE):
+            while not await super().confirm(routes):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
 
 
 class ClusterRouterContract(RouterContract):

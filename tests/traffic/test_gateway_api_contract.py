@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from crossfade.config.routers import GatewayApiRouter as Settings
 from crossfade.traffic.port import Routes
 from crossfade.traffic.routers.gateway_api import GatewayApiRouter
+from patience import PATIENCE
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "use-the-gateway-api.md").read_text()
@@ -47,7 +48,7 @@ class TestGatewayApi(ClusterRouterContract):
         await router.apply(Routes(upstreams, 0, "blue", mirror=10_000), fence=1)
         self.reached()
         await self.visit(router, 20)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self._plane.sent) < 40:  # noqa: ASYNC110 - copies are sent behind the visitor's back
                 await asyncio.sleep(0.02)
         assert self.reached() == {"blue": 20, "green": 20}
@@ -75,7 +76,7 @@ class TestGatewayApi(ClusterRouterContract):
         self._plane.refuses = "no listener allows routes from namespace shop"
         try:
             await GatewayApiRouter.apply(router, Routes(upstreams, 0, "blue"), fence=1)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while not (seen := await router.observe()).detail:  # noqa: ASYNC110 - it comes with the status
                     await asyncio.sleep(0.02)
         finally:

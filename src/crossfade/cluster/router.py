@@ -51,9 +51,12 @@ def placed(deployment: Deployment) -> tuple[Target, Place]:
     """The target of `deployment` and its cluster; BadInputError where its instances are in none."""
     settings = deployment.settings
     if not isinstance(settings.runtime, KubernetesRuntime):
-        what = f"the {settings.router.kind} router sends traffic to Services, which only the kubernetes runtime has"
-        where = f"environments.{deployment.environment}"
-        raise BadInputError("router.no-cluster", what, where=where, next="set `runtime: {kind: kubernetes}`")
+        raise BadInputError(
+            "router.no-cluster",
+            f"the {settings.router.kind} router sends traffic to Services, which only the kubernetes runtime has",
+            where=f"environments.{deployment.environment}",
+            next="set `runtime: {kind: kubernetes}`",
+        )
     runtime = settings.runtime
     target = Target(deployment.project, deployment.environment, deployment.component, runtime.namespace)
     return target, Place.of(runtime, Path(deployment.root))
