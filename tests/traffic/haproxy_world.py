@@ -5,9 +5,9 @@ import contextlib
 import subprocess
 
 import psutil
+from foreign_world import Foreign
 from traffic_world import OwnProxy
 
-from crossfade.testing.visitors import visitor
 from crossfade.traffic.routers.haproxy import HAProxyRouter
 from crossfade.traffic.routers.haproxy_runtime import RuntimeApi
 from free_ports import free_port
@@ -34,11 +34,11 @@ class OwnHAProxy(OwnProxy):
                     await router._api.ask(f"{worker.prefix}set server {setup.backend(slot)}/i{place} state maint")
 
 
-class Existing:
+class Existing(Foreign):
     """An HAProxy that somebody else runs, with a site of its own, and our part after its own file."""
 
     def __init__(self, folder, program, master):
-        self.folder, self.program, self.process = folder, program, None
+        self.folder, self.program = folder, program
         self.site, self.master = f"127.0.0.1:{free_port()}", master
         self.socket = str(folder / "own.sock")
         (folder / "own.cfg").write_text(
@@ -60,12 +60,3 @@ class Existing:
             while not await RuntimeApi(self.socket).answers():
                 assert self.process.poll() is None, (self.folder / "own.err").read_text()
                 await asyncio.sleep(0.02)
-
-    def stop(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-
-    async def serves(self):
-        async with visitor(self.site) as client:
-            return (await client.get("/")).text

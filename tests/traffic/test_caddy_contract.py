@@ -7,6 +7,7 @@ import httpx
 import orjson
 import pytest
 from caddy_world import OwnCaddy
+from foreign_world import Foreign
 from traffic_world import made
 
 from crossfade.testing.router_contract import RouterContract
@@ -26,11 +27,11 @@ class TestManagedCaddy(OwnCaddy, RouterTrafficContract):
     swaps, changes, rps, long_ms, least = 20, 13, 1_000, 1_500, 30_000
 
 
-class Existing:
+class Existing(Foreign):
     """A Caddy that somebody else runs, with a server of its own."""
 
     def __init__(self, folder):
-        self.admin, self.folder, self.process = f"127.0.0.1:{free_port()}", folder, None
+        self.admin, self.folder = f"127.0.0.1:{free_port()}", folder
         self.site = f"127.0.0.1:{free_port()}"
         answer = {"handle": [{"handler": "static_response", "body": "the user's own site"}]}
         server = {"listen": [self.site], "automatic_https": {"disable": True}, "routes": [answer]}
@@ -52,15 +53,6 @@ class Existing:
                     return await client.get("/config/")
                 except httpx.HTTPError:
                     await asyncio.sleep(0.05)
-
-    def stop(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-
-    async def serves(self):
-        async with visitor(self.site) as client:
-            return (await client.get("/")).text
 
 
 class TestExistingCaddy(OwnCaddy, RouterContract):

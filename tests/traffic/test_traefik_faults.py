@@ -13,7 +13,7 @@ from crossfade.testing.router_faults_contract import RouterFaultsContract
 from crossfade.traffic import startup
 from crossfade.traffic.load import Load, Plan, causes
 from crossfade.traffic.port import Routes
-from crossfade.traffic.routers import traefik_config
+from crossfade.traffic.routers import traefik_config, traefik_process
 from crossfade.traffic.routers.route_file import Accepted
 
 pytestmark = pytest.mark.real
@@ -37,13 +37,14 @@ class TestTraefikFaults(OwnTraefik, RouterFaultsContract):
 
     async def test_what_traefik_refuses_is_told_in_its_words(self, router, upstreams, monkeypatch):
         """A plugin that it does not understand, as a newer Traefik might not."""
-        monkeypatch.setattr(startup, "PATIENCE", 2.0)
-        monkeypatch.setattr(traefik_config, "_source", lambda _: "package choice\n\nfunc New(")
-        with pytest.raises(CrossfadeError) as caught:
-            await router.apply(Routes(upstreams, 0, "blue"), fence=1)
-        assert caught.value.code == "router.unreachable"
-        assert "Plugins are disabled" in caught.value.what
-        monkeypatch.undo()
+        monkeypatch.setattr(traefik_process, "START", 0.2)  # nobody else is starting it
+        with monkeypatch.context() as newer:
+            newer.setattr(startup, "PATIENCE", 2.0)
+            newer.setattr(traefik_config, "_source", lambda _: "package choice\n\nfunc New(")
+            with pytest.raises(CrossfadeError) as caught:
+                await router.apply(Routes(upstreams, 0, "blue"), fence=1)
+            assert caught.value.code == "router.unreachable"
+            assert "Plugins are disabled" in caught.value.what
         await put(router, Routes(upstreams, 0, "blue"))
 
     async def test_lines_of_other_instances_are_not_obeyed(self, router, upstreams):

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 DEADLINE = 30.0
@@ -25,9 +26,21 @@ async def killed(pids: Callable[[], Sequence[int]]) -> None:
 
 @contextlib.contextmanager
 def taken(address: str) -> Iterator[str]:
-    """Somebody else, this process, listens on HOST:PORT for a while."""
+    """Somebody else, this process, listens on HOST:PORT for a while, and hangs up on whoever comes."""
     host, _, port = address.rpartition(":")
     with socket.socket() as holder:
         holder.bind((host, int(port)))
         holder.listen()
-        yield address
+        porter = threading.Thread(target=_hang_up, args=(holder,), daemon=True)
+        porter.start()
+        try:
+            yield address
+        finally:
+            holder.shutdown(socket.SHUT_RDWR)
+            porter.join()
+
+
+def _hang_up(holder: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # until it is shut
+        while True:
+            holder.accept()[0].close()
