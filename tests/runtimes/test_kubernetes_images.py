@@ -121,3 +121,19 @@ async def test_where_the_cluster_does_not_tell_the_tag_decides(world, tmp_path):
     (seen,) = await eventually(runtime, all_ready(1))
     assert await built(seen) == moved
     await runtime.stop("blue")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+async def test_a_tag_that_moves_while_its_version_runs_is_told_and_not_kept(world, tmp_path):
+    runtime = make(world.kubeconfig(tmp_path), tmp_path / "pods")
+    await runtime.start("blue", release("1.0.0"), 1)
+    (first,) = await eventually(runtime, all_ready(1))
+    moved = await asyncio.to_thread(world.do, world.kubelet.registry.push, "shop/api:1.0.0", "another build")
+    await runtime.start("blue", release("1.0.0"), 2)
+    one, other = await eventually(runtime, all_ready(2))
+    assert (one.id, one.detail) == (first.id, "")
+    assert other.detail == f"it runs {moved}, and {first.id} runs {await built(first)} under the same version"
+    await runtime.stop("blue")
+    service = await asyncio.to_thread(world.do, world.store.get, "services", "shop", "shop-api-production-blue")
+    assert images.known(service) == {}

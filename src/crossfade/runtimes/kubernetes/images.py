@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from crossfade.runtimes.kubernetes.seeing import container_status, image_of
 from crossfade.runtimes.kubernetes.specification import reference
-from crossfade.runtimes.port import Release
+from crossfade.runtimes.port import Instance, Release
+from crossfade.traffic.port import Slot
 
 Json = dict[str, Any]
 IMAGES: Final = "crossfade.images"
@@ -81,6 +82,22 @@ def digest_of(pod: Json) -> str | None:
     if told is None or _whole(told["name"]) != _whole(_name(image_of(pod))):
         return None  # the same bytes under another name: our registry may not have that digest
     return told["digest"]
+
+
+def told_apart(instances: Iterable[Instance], pods: Iterable[Json]) -> tuple[Instance, ...]:
+    """`instances`, of which those say so that run other bytes than the first of their slot: a tag has moved in between."""
+    digests = {each["metadata"]["name"]: digest_of(each) for each in pods}
+    first: dict[tuple[Slot, str], tuple[str, str]] = {}
+    found: list[Instance] = []
+    for each in instances:
+        digest = digests.get(each.id)
+        if digest is None:
+            found.append(each)
+            continue
+        known, other = first.setdefault((each.slot, each.version), (digest, each.id))
+        said = "" if digest == known else f"it runs {digest}, and {other} runs {known} under the same version"
+        found.append(replace(each, detail=". ".join(filter(None, (each.detail, said)))))
+    return tuple(found)
 
 
 def _name(reference: str) -> str:

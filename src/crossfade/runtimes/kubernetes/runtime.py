@@ -77,7 +77,7 @@ class KubernetesRuntime:
         told = await self._inquiry.about(
             self._cluster, [each for each in seeing.alive(pods) if not seeing.is_well(each)]
         )
-        return seeing.instances(deployments, pods, told)
+        return images.told_apart(seeing.instances(deployments, pods, told), pods)
 
     async def start(self, slot: Slot, release: Release, count: int) -> None:
         """Make `count` instances of `release` run in `slot`; what runs is scaled and never replaced.
