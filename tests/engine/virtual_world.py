@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,7 @@ class VirtualWorld:
     def _pass(self, worker: Worker) -> None:
         """Time passes only while nobody is at work."""
         if worker.busy:
+            time.sleep(0.001)  # else asking again and again would take the processor from whoever is at work
             return
         while self._planned and self._planned[0][0] <= self.clock.now():
             try:

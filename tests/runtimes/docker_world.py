@@ -28,8 +28,10 @@ from patience import PATIENCE
 
 APP = Path(__file__).with_name("docker_app.py")
 BASE = "crossfade-test-base:latest"
-OURS = f"127.{os.getpid() % 200 + 1}.{os.getpid() // 200 % 250}.2"
-"""An address of this machine that no other test has: containers of the same names beside ours want the same ports."""
+OURS = os.environ.setdefault("DOCKER_TESTS_AT", f"127.{os.getpid() % 200 + 1}.{os.getpid() // 200 % 250}.2")
+"""An address of this machine that no other test has: containers of the same names beside ours want the same ports.
+
+A process that a test starts has the same."""
 _NATIVE = (
     *("_bisect", "_datetime", "_heapq", "_json", "_posixsubprocess", "_random", "_sha512", "_socket", "_struct"),
     *(

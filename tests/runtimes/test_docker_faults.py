@@ -68,14 +68,13 @@ async def test_a_sick_instance_is_unready_and_a_new_crossfade_does_not_believe_i
     assert "It printed last: " in sick.detail
     assert "a warning" in sick.detail
     code = f"""if True:
-        import asyncio, sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import asyncio
         from docker_world import make
         from pathlib import Path
         seen = asyncio.run(make({runtime._settings.host!r}, Path({str(runtime._records._folder)!r})).observe())
         print(seen[0].state)
     """
-    said = await asyncio.to_thread(subprocess.check_output, [sys.executable, "-c", code], text=True)
+    said, _ = await asyncio.to_thread(caller(code).communicate, timeout=PATIENCE)
     assert said.strip() == "unready"
     await asyncio.to_thread(urllib.request.urlopen, f"http://{one.address}/well", timeout=5)
     await eventually(runtime, all_ready(1))
@@ -215,8 +214,7 @@ async def test_networks_are_joined(docker_runtime, engine):
 
 
 START = """if True:
-    import asyncio, sys
-    sys.path.insert(0, {here!r})
+    import asyncio
     from pathlib import Path
     from docker_world import make, release
     print("now", flush=True)
@@ -225,12 +223,16 @@ START = """if True:
 
 
 def caller(code):
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    """A process of its own that has what the tests here have."""
+    path = os.pathsep.join(map(str, Path(__file__).parents[:2]))
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
 
 
 async def test_killed_while_it_starts_at_many_moments(docker_runtime, engine, tmp_path):
     runtime = docker_runtime()
-    code = START.format(here=str(Path(__file__).parent), url=engine.url, folder=str(tmp_path / "state"))
+    code = START.format(url=engine.url, folder=str(tmp_path / "state"))
     for moment in (0.05, 0.15, 0.3, 0.6):
         process = caller(code)
         await asyncio.to_thread(process.stdout.readline)
