@@ -41,6 +41,7 @@ class VirtualWorld:
         self.settings: dict[str, object] = {}
         self.refusals: list[CrossfadeError] = []
         """What planned events were answered with."""
+        self._idle = False
         self._owed = dict.fromkeys(("blue", "green"), 0.0)
         self._planned: list[tuple[float, Callable[[], object]]] = []
 
@@ -104,9 +105,16 @@ class VirtualWorld:
         return self.control.view(rollout)
 
     def _pass(self, worker: Worker) -> None:
-        """Time passes only while nobody is at work."""
+        """Time passes only while nobody is at work, and nothing is due.
+
+        What ended its work since the worker last asked may be due again: so it asks once more, and finds nobody either.
+        """
         if worker.busy:
+            self._idle = False
             time.sleep(0.001)  # else asking again and again would take the processor from whoever is at work
+            return
+        self._idle = not self._idle
+        if self._idle:
             return
         while self._planned and self._planned[0][0] <= self.clock.now():
             try:

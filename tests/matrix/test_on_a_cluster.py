@@ -46,7 +46,7 @@ async def ended_by_another_engine(world, rollout, status):
     return view
 
 
-async def releases_follow_each_other(world):
+async def releases_follow_each_other(world, plane):
     try:
         first_killed = await world.engine("acted * green 25 %")
         await world.ended(world.deploy("1.0.0"), "done")
@@ -78,7 +78,7 @@ async def releases_follow_each_other(world):
 
         await asyncio.sleep(0.5)
         await world.leave()
-        assert world.requests_lost() == []
+        assert world.requests_lost() == [], plane.failed
         assert world.answered_by("1.2.0") > 0
         assert world.answered_by("1.2.0", after=left) == 0
         assert world.answered_by(runs) > 0
@@ -89,8 +89,8 @@ async def releases_follow_each_other(world):
 async def test_releases_follow_each_other(place, require):
     gateway, nginx = Gateway(), IngressNginx()
     routers = {
-        "by-gateway": lambda: GatewayApiRouter(listen=gateway.address, gateway="edge"),
-        "by-ingress": lambda: IngressNginxRouter(listen=nginx.address, ingress="shop"),
+        "by-gateway": (gateway, lambda: GatewayApiRouter(listen=gateway.address, gateway="edge")),
+        "by-ingress": (nginx, lambda: IngressNginxRouter(listen=nginx.address, ingress="shop")),
     }
     with (
         contextlib.closing(Prometheus(require("prometheus"), place)) as prometheus,
@@ -100,6 +100,6 @@ async def test_releases_follow_each_other(place, require):
         shared = {"kubeconfig": server.kubeconfig(place), "prometheus": prometheus}
         # Side by side, as most of the time is spent waiting for Prometheus.
         async with asyncio.TaskGroup() as both:
-            for namespace, router in routers.items():
+            for namespace, (plane, router) in routers.items():
                 world = ClusterWorld(place / namespace, namespace=namespace, router=router(), **shared)
-                both.create_task(releases_follow_each_other(world))
+                both.create_task(releases_follow_each_other(world, plane))

@@ -23,7 +23,7 @@ class DataPlane:
     plural = ""
 
     async def begin(self, server):
-        self.store, self.loaded, self.sent = server.store, [], []
+        self.store, self.loaded, self.sent, self.failed = server.store, [], [], []
         self.port, self.refuses, self.deaf = free_port(), "", False
         self.random = random.Random(7)
         self.session = aiohttp.ClientSession(auto_decompress=False)
@@ -93,13 +93,9 @@ class DataPlane:
             (each for each in self.store.all("services", namespace) if each["metadata"]["name"] == backend["name"]),
             {"spec": {"selector": {"nobody": ""}}},
         )
-        selector = service["spec"]["selector"].items()
-        pods = [
-            pod
-            for pod in self.store.all("pods", namespace)
-            if selector <= pod["metadata"].get("labels", {}).items() and is_ready(pod)
-        ]
+        pods = [each for each in self.store.all("pods", namespace) if behind(service, each)]
         if not pods:
+            self.failed.append((backend["name"], "nobody is ready"))
             return web.Response(status=503, text="nobody is ready")
         pod = self.random.choice(pods)
         port = pod["spec"]["containers"][0]["ports"][0]["containerPort"]
@@ -111,7 +107,14 @@ class DataPlane:
                 }
                 return web.Response(status=answer.status, body=await answer.read(), headers=kept)
         except aiohttp.ClientError as error:
+            self.failed.append((pod["metadata"]["name"], repr(error)))
             return web.Response(status=502, text=str(error))
+
+
+def behind(service, pod):
+    """Whether requests to the service may reach the pod: as EndpointSlices say, it is ready and was not told to end."""
+    meta, selector = pod["metadata"], service["spec"]["selector"].items()
+    return selector <= meta.get("labels", {}).items() and is_ready(pod) and "deletionTimestamp" not in meta
 
 
 class Gateway(DataPlane):

@@ -91,7 +91,10 @@ class KubernetesRuntime:
         await looking_again(
             lambda: self._bring_about(slot, release, count), self._target, "Deployment", self._target.slot(slot)
         )
+        before = seeing.staying(await self._of(slot))
         await self._until(slot, lambda pods: len(seeing.staying(pods)) == count, time.monotonic() + _LAUNCHED)
+        if len(before) >= count:  # nothing was to be launched: it is done when those beyond the number are gone
+            await self._gone(slot, lambda pods: [each for each in pods if each not in seeing.staying(pods)])
 
     async def stop(self, slot: Slot) -> None:
         """End every instance in `slot`: TERM, then KILL after the grace time; its Service stays, and leads nowhere."""
