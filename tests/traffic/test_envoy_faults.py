@@ -24,7 +24,7 @@ def saying(version):
 
 class TestEnvoyFaults(OwnEnvoy, RouterFaultsContract):
     folder = UNWIELDY
-    looks_up_names, nothing_counts, torn = False, True, "2xx"
+    looks_up_names, torn = False, "2xx"
     unfit = (
         ("echo GNU bash", "router.no-program", "is not Envoy"),
         (saying("1.30.2"), "router.old-program", "Envoy 1.30.2"),

@@ -3,6 +3,7 @@
 A target has a folder of its own, `{state}/routes/{environment}/{component}`:
 
     routes      the line: what is in force, and under which fence
+    listen      where users were last to reach it
     token       what marks our own requests
     counter/    the process that counts
     {kind}/     the proxy, where it is ours
@@ -27,7 +28,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from crossfade.config.model import Deployment
 from crossfade.config.routers import Capabilities, Router, StickyKind
 from crossfade.core.errors import BadInputError, CrossfadeError
-from crossfade.traffic.address import dialled, numbered, settings_of
+from crossfade.traffic.address import dialled, numbered, refuse_taken, settings_of
+from crossfade.traffic.children import Child
 from crossfade.traffic.counting import CounterProcess
 from crossfade.traffic.headers import PROBE_HEADER
 from crossfade.traffic.port import Counts, RouterView, Routes
@@ -86,6 +88,7 @@ class ProxyRouter(ABC, Generic[S]):
         wanted = Accepted(routes_checked(routes), fence)
         if not self.looks_up_names:
             await asyncio.to_thread(numbered, routes)  # a name that leads nowhere is told before anything changes
+        await asyncio.to_thread(self._move)
         await asyncio.to_thread(self._file.swap, wanted)
         await self.ensure()
 
@@ -115,6 +118,26 @@ class ProxyRouter(ABC, Generic[S]):
         """End what was started for this target: the proxy, where it is ours, and the counter. Users lose the address."""
         await self._counter.stop()  # first: while its connection is open, a proxy that lets nobody down waits for it
         await self._end()
+
+    def _move(self) -> None:
+        """Note where users are to reach it.
+
+        Raise where the proxy serves another address and somebody else has this one, before it gives anything up. At the
+        same port it may be the proxy itself that has it, as on its way from one host to all of them.
+        """
+        noted, listen = self._folder / "listen", self._settings.listen
+        before = noted.read_text() if noted.exists() else listen
+        moves = before.rpartition(":")[2] != listen.rpartition(":")[2]
+        if moves and self._child is not None and self._child.running():
+            refuse_taken(listen)
+        if before != listen or not noted.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            replace(noted, listen.encode())
+
+    @property
+    @abstractmethod
+    def _child(self) -> Child | None:
+        """The proxy's process; None where the proxy is not ours."""
 
     @abstractmethod
     async def _end(self) -> None:

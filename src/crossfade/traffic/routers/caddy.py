@@ -13,6 +13,7 @@ from pathlib import Path
 
 from crossfade.config.routers import CaddyRouter as Settings
 from crossfade.core.errors import UnreachableError
+from crossfade.traffic.children import Child
 from crossfade.traffic.port import SLOTS, RouterView
 from crossfade.traffic.proxy import ProxyRouter
 from crossfade.traffic.routers.caddy_admin import CaddyAdmin
@@ -64,6 +65,10 @@ class CaddyRouter(ProxyRouter[Settings]):
             await self._managed.stop()  # it runs, obeys nobody and serves nobody: emptied from outside
         await self._managed.start()
         await self._ensure_config(setup)
+
+    @property
+    def _child(self) -> Child | None:
+        return self._managed.child if self._managed is not None else None
 
     async def _end(self) -> None:
         if self._managed is not None:

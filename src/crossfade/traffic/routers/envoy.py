@@ -14,6 +14,7 @@ from pathlib import Path
 from crossfade.config.routers import EnvoyRouter as Settings
 from crossfade.core.errors import CrossfadeError, UnreachableError
 from crossfade.traffic.address import numbered, resolved
+from crossfade.traffic.children import Child
 from crossfade.traffic.counting import CounterProcess
 from crossfade.traffic.port import SLOTS, RouterView, Routes
 from crossfade.traffic.probe import expectations
@@ -73,6 +74,10 @@ class EnvoyRouter(ProxyRouter[Settings]):
         except UnreachableError:
             workers = 1  # the listener will tell
         return await asyncio.to_thread(self._all_agree, routes, workers)
+
+    @property
+    def _child(self) -> Child:
+        return self._envoy.child
 
     async def _end(self) -> None:
         await self._envoy.stop()

@@ -171,7 +171,9 @@ function envoy_on_request(handle)
     return
   end
   local kept = handle:streamInfo():dynamicMetadata()
-  kept:set("crossfade", "arm", slot)
+  if now ~= NOTHING then -- whoever comes where nothing is in force is no version's visitor
+    kept:set("crossfade", "arm", slot)
+  end
   if now.count[slot] == 0 then
     handle:respond({
       [":status"] = "503", ["x-crossfade"] = "no-version", ["retry-after"] = "1",

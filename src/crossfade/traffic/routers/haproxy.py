@@ -14,6 +14,7 @@ from pathlib import Path
 from crossfade.config.routers import HAProxyRouter as Settings
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 from crossfade.traffic.address import numbered
+from crossfade.traffic.children import Child
 from crossfade.traffic.port import SLOTS, RouterView, Routes
 from crossfade.traffic.probe import Probe
 from crossfade.traffic.proxy import ProxyRouter
@@ -79,6 +80,10 @@ class HAProxyRouter(ProxyRouter[Settings]):
         if not await super().confirm(routes):
             return False
         return await _in_force(await self._current(self._setup(counter=0))) == routes.whole()
+
+    @property
+    def _child(self) -> Child | None:
+        return self._managed.child if self._managed is not None else None
 
     async def _end(self) -> None:
         if self._managed is not None:

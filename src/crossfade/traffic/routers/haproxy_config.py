@@ -143,8 +143,10 @@ def frontend(setup: SetUp) -> str:
         *_share(setup),
         *_override(setup),
         f"return status 200 content-type text/plain {told} if cf_probe",
-        "set-var(txn.cf_arm) var(txn.cf_slot)",
-        f"track-sc0 var(txn.cf_slot) table {setup.backend('blue')}",
+        # Whoever comes where nothing is in force is no version's visitor: a word of life, as a probe is.
+        f"set-var(txn.cf_arm) str({PROBE_ARM})",
+        "set-var(txn.cf_arm) var(txn.cf_slot) if { var(txn.cf_line) -m found }",
+        f"track-sc0 var(txn.cf_slot) table {setup.backend('blue')} if {{ var(txn.cf_line) -m found }}",
     ]
     nobody = (
         "return status 503 content-type text/plain hdr X-Crossfade no-version hdr Retry-After 1"

@@ -12,6 +12,7 @@ from dataclasses import replace as replaced
 from crossfade.config.routers import NginxRouter as Settings
 from crossfade.core.errors import CrossfadeError, UnreachableError
 from crossfade.traffic.address import numbered
+from crossfade.traffic.children import Child
 from crossfade.traffic.port import SLOTS, RouterView, Slot
 from crossfade.traffic.proxy import ProxyRouter
 from crossfade.traffic.routers.nginx_config import SetUp
@@ -45,7 +46,6 @@ class NginxRouter(ProxyRouter[Settings]):
 
     async def ensure(self) -> None:
         """A counter that counts and an nginx that serves this target, whatever happened to them."""
-        await asyncio.to_thread(self._nginx.refuse_move)
         blind = not self._counter.child.running()
         setup = self._setup(counter=await self._counter.start())
         first = await asyncio.to_thread(self._line)
@@ -65,6 +65,10 @@ class NginxRouter(ProxyRouter[Settings]):
             next="stop the other program that writes them, or try again",
             retry=True,
         )
+
+    @property
+    def _child(self) -> Child:
+        return self._nginx.child
 
     async def _end(self) -> None:
         await self._nginx.stop()

@@ -203,11 +203,6 @@ def program(setup: SetUp, first: str = "") -> str:
     return f"const SET_UP = {orjson.dumps(known).decode()};\nconst FIRST = {orjson.dumps(first).decode()};\n{text}"
 
 
-def listens(config: str, listen: str) -> bool:
-    """Whether the text `config` of an `nginx.conf` of ours listens on HOST:PORT."""
-    return f"listen {listened(listen)} backlog=" in config
-
-
 def listened(listen: str) -> str:
     """HOST:PORT as nginx wants it.
 

@@ -27,7 +27,7 @@ import psutil
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
 from crossfade.traffic.address import refuse_taken
 from crossfade.traffic.children import Child
-from crossfade.traffic.routers.nginx_config import PROGRAM, Place, SetUp, digest, listens, main, program
+from crossfade.traffic.routers.nginx_config import PROGRAM, Place, SetUp, digest, main, program
 from crossfade.traffic.routers.nginx_control import NginxControl
 from crossfade.traffic.startup import PATIENCE, START, Product, last_words, until_it_answers
 from crossfade.traffic.whole_files import replace
@@ -80,12 +80,6 @@ class ManagedNginx:
             if self.child.running():
                 return tuple(sorted(_session(master), key=lambda pid: pid != master))
         return ()
-
-    def refuse_move(self) -> None:
-        """Raise when it is to move to an address that somebody else has, before anything else is changed."""
-        with contextlib.suppress(FileNotFoundError):
-            if self.child.running() and not listens((self.folder / "nginx.conf").read_text(), self.listen):
-                refuse_taken(self.listen)
 
     async def ensure(self, setup: SetUp, first: str) -> None:
         """See to it that it runs, obeys, and was told `setup`; one that is started has the line `first` in force.

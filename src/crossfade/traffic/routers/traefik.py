@@ -11,6 +11,7 @@ import asyncio
 
 from crossfade.config.routers import TraefikRouter as Settings
 from crossfade.core.errors import UnreachableError
+from crossfade.traffic.children import Child
 from crossfade.traffic.port import RouterView
 from crossfade.traffic.proxy import ProxyRouter
 from crossfade.traffic.routers.traefik_config import SetUp
@@ -43,6 +44,10 @@ class TraefikRouter(ProxyRouter[Settings]):
         """A counter that counts and a Traefik that serves this target, whatever happened to them."""
         setup = self._setup(counter=await self._counter.start())
         await self._traefik.ensure(setup, self._file)
+
+    @property
+    def _child(self) -> Child:
+        return self._traefik.child
 
     async def _end(self) -> None:
         await self._traefik.stop()
