@@ -216,6 +216,25 @@ async def test_a_node_that_is_gone_is_told_and_stopping_says_what_to_do(world, r
     assert "kubectl delete pod --force" in told.value.next
 
 
+async def test_shrinking_is_done_when_the_others_are_gone_and_growing_waits_for_nobody(world, runtime, tmp_path):
+    """So that whoever asks for fewer asks once, however long they take to drain."""
+    slow = release(drain=1.5)
+    await runtime.start("blue", slow, 3)
+    (first, *_) = await eventually(runtime, all_ready(3))
+    await runtime.start("blue", slow, 1)
+    (left,) = await runtime.observe()
+    assert (left.id, left.state) == (first.id, "ready")
+    await runtime.start("blue", slow, 2)
+    await eventually(runtime, all_ready(2))
+    shrinking = asyncio.create_task(runtime.start("blue", slow, 1))
+    await eventually(runtime, lambda seen: seen[-1].state == "stopping")
+    again = make(world.kubeconfig(tmp_path), tmp_path / "pods")
+    await again.start("blue", slow, 2)
+    assert [each.state for each in await again.observe()][-1] == "stopping"
+    await shrinking
+    await runtime.stop("blue")
+
+
 async def test_an_unhealthy_pod_is_seen_and_comes_back(world, runtime):
     """It gets no traffic first, and is started again when it stays so."""
     await runtime.start("blue", release(health=Health(interval=1, timeout=2, failures=1)), 1)

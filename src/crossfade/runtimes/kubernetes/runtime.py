@@ -82,19 +82,21 @@ class KubernetesRuntime:
     async def start(self, slot: Slot, release: Release, count: int) -> None:
         """Make `count` instances of `release` run in `slot`; what runs is scaled and never replaced.
 
+        Where instances end, it returns when they are gone.
+
         Raises CrossfadeError `runtime.slot-occupied` when the slot holds another version, and BadInputError where an
         object of somebody else has the name of one of ours.
         """
         if count < 0:
             how = "ask for 0 or more"
             raise BadInputError("runtime.count", f"{count} instances cannot run", where=self._target.where, next=how)
+        before = len(seeing.staying(await self._of(slot)))
         await looking_again(
             lambda: self._bring_about(slot, release, count), self._target, "Deployment", self._target.slot(slot)
         )
-        before = seeing.staying(await self._of(slot))
         await self._until(slot, lambda pods: len(seeing.staying(pods)) == count, time.monotonic() + _LAUNCHED)
-        if len(before) >= count:  # nothing was to be launched: it is done when those beyond the number are gone
-            await self._gone(slot, lambda pods: [each for each in pods if each not in seeing.staying(pods)])
+        if before >= count:  # nothing is launched: it is done when those beyond the number are gone
+            await self._gone(slot, seeing.leaving)
 
     async def stop(self, slot: Slot) -> None:
         """End every instance in `slot`: TERM, then KILL after the grace time; its Service stays, and leads nowhere."""
@@ -107,10 +109,7 @@ class KubernetesRuntime:
             await self._remember(slot, seeing.version_of(there), pods)
             if there["spec"].get("replicas") != 0:
                 await self._cluster.merge(self._path(slot), {"spec": {"replicas": 0}})
-            grace = max((int(each["spec"].get("terminationGracePeriodSeconds", 30)) for each in pods), default=30)
-            left = await self._until(slot, lambda pods: not seeing.alive(pods), time.monotonic() + grace + _LEAVE)
-            if left:
-                raise self._stuck(left)
+            await self._gone(slot, seeing.alive)
             await self._cluster.delete(self._path(slot), propagationPolicy="Background")
             await asyncio.wait(listening, timeout=1) if listening else None
         finally:
@@ -231,15 +230,28 @@ class KubernetesRuntime:
         """The slot's pods once `true` holds of them, or as they are when it is time to give up."""
         await asyncio.gather(self._deployments.read(), self._pods.read())
         while True:
-            pods = [each for each in await self._pods.objects() if seeing.slot_of(each) == slot]
+            pods = await self._of(slot)
             if true(pods):
                 return []
             if time.monotonic() > give_up:
                 return pods
             await asyncio.sleep(_PAUSE)
 
+    async def _gone(self, slot: Slot, those: Callable[[list[Json]], list[Json]]) -> None:
+        """Wait until `those` of the slot's pods are gone; CrossfadeError where the cluster does not end them."""
+        pods = those(await self._of(slot))
+        if not pods:
+            return
+        grace = max(int(each["spec"].get("terminationGracePeriodSeconds", 30)) for each in pods)
+        left = await self._until(slot, lambda pods: not those(pods), time.monotonic() + grace + _LEAVE)
+        if left:
+            raise self._stuck(those(left))
+
+    async def _of(self, slot: Slot) -> list[Json]:
+        return [each for each in await self._pods.objects() if seeing.slot_of(each) == slot]
+
     def _stuck(self, pods: list[Json]) -> CrossfadeError:
-        names = ", ".join(each["metadata"]["name"] for each in seeing.alive(pods))
+        names = ", ".join(each["metadata"]["name"] for each in pods)
         nodes = ", ".join(sorted({each["spec"].get("nodeName", "?") for each in pods}))
         return CrossfadeError(
             "kubernetes.not-gone",

@@ -62,6 +62,11 @@ def staying(pods: Iterable[Json]) -> list[Json]:
     return [each for each in alive(pods) if not _leaving(each)]
 
 
+def leaving(pods: Iterable[Json]) -> list[Json]:
+    """Of those the ones that were told to end, and are still there."""
+    return [each for each in alive(pods) if _leaving(each)]
+
+
 def is_well(pod: Json) -> bool:
     """Whether nothing more has to be known of it."""
     return _leaving(pod) or _condition(pod, "Ready").get("status") == "True"
