@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossfade.config.load import load, resolve
+from crossfade.config.model import Deployment
 from crossfade.engine.site import RealSites
 from patience import PATIENCE
 
@@ -55,11 +56,17 @@ class Shop:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.address = f"127.0.0.1:{port}"
-        self.file.write_text(_FILE.format(python=sys.executable, port=port))
+        self._begun = ""
+        self.begin(_FILE.format(python=sys.executable, port=port))
 
     @property
     def file(self) -> Path:
         return self.folder / "crossfade.yaml"
+
+    def begin(self, text: str) -> None:
+        """Write the file; what is in it then is what is ended, whatever a test makes of it."""
+        self._begun = text
+        self.file.write_text(text)
 
     def run(self, *arguments: str, **variables: str) -> Ran:
         process = self.start(*arguments, **variables)
@@ -79,12 +86,14 @@ class Shop:
         )
 
     def end(self) -> None:
-        self.file.write_text(_FILE.format(python=sys.executable, port=self.address.rpartition(":")[2]))
+        self.file.write_text(self._begun)
         if (self.folder / ".crossfade").is_dir():
-            asyncio.run(self._end())
+            loaded = load(self.file)
+            for component in loaded.project.components:
+                asyncio.run(self._end(resolve(loaded, component, "production")))
 
-    async def _end(self) -> None:
-        site = RealSites().site(resolve(load(self.file), "api", "production"))
+    async def _end(self, deployment: Deployment) -> None:
+        site = RealSites().site(deployment)
         for slot in ("blue", "green"):
             await site.runtime.stop(slot)
         await site.router.close()

@@ -27,7 +27,7 @@ def pair(shop):
     """The shop with a second component, which has an address of its own."""
 
     text = _WEB.format(python=sys.executable, port=free_port())
-    shop.file.write_text(shop.file.read_text().replace("environments:\n  production:\n", text))
+    shop.begin(shop.file.read_text().replace("environments:\n  production:\n", text))
     return shop
 
 
