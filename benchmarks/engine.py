@@ -39,7 +39,7 @@ from crossfade.rollouts.plan import compile_plan
 from crossfade.rollouts.rollout import Terms, begin
 from crossfade.store import AuditRow, Store, Turn
 from engine_days import day_of_deciding, day_of_everything
-from engine_world import BUCKET, LONG_WATCH, MemorySites, at_five_percent, deployment_of, fill, trust
+from engine_fakes import BUCKET, LONG_WATCH, MemorySites, at_five_percent, deployment_of, fill, trust
 
 GOALS = {"busy": 0.5, "cpu_ms": 1.0, "command_p50_ms": 50.0, "command_p99_ms": 500.0}
 Row = dict[str, Any]

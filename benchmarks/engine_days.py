@@ -15,7 +15,7 @@ from crossfade.engine.runner import InlineRunner
 from crossfade.rollouts.decide import decide
 from crossfade.rollouts.rollout import Action, Command, Outcome, Rollout
 from crossfade.store import Store, Turn
-from engine_world import DAY, MemorySites, at_five_percent, deployment_of, trust
+from engine_fakes import DAY, MemorySites, at_five_percent, deployment_of, trust
 
 Row = dict[str, Any]
 
