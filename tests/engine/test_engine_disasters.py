@@ -16,13 +16,13 @@ import httpx
 import orjson
 import pytest
 from canary_world import PATIENT, canary, green, router, taken_back
+from engine_world import BAD, World, until
 from prometheus_world import Prometheus
 
 from crossfade.config.metrics import PrometheusMetrics
 from crossfade.config.model import Ready, VersionProof
 from crossfade.config.strategies import Canary, Stage
 from crossfade.traffic.routers.caddy_process import find_binary
-from engine_world import BAD, World, until
 from free_ports import free_port
 from patience import PATIENCE
 from real_postgres import PostgresServer

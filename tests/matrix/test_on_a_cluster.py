@@ -8,13 +8,13 @@ import contextlib
 
 import pytest
 from cluster_world import ClusterWorld, Discovery, ingress
+from engine_world import until
 from kubernetes_gateway import Gateway, IngressNginx
 from kubernetes_world import cluster
 from prometheus_world import Prometheus
 
 from crossfade.config.routers import GatewayApiRouter, IngressNginxRouter
 from crossfade.config.strategies import BlueGreen, Direct, Rolling, Smoke
-from engine_world import until
 
 SMOKE = (Smoke(path="/version", contains="version"),)
 OTHERS = (
