@@ -121,6 +121,14 @@ def test_a_plan_tells_the_worst_case_before_anything_happens() -> None:
     assert "there is nothing to go back to" in shown(plan_view(first, made))
 
 
+def test_an_instance_that_is_ready_and_not_fully_well_says_why() -> None:
+    now = view()
+    sick, *others = now.seen.instances
+    said = replace(sick, failures=1, detail="GET /healthz answered 503")
+    text = words(shown(tree(replace(now, seen=replace(now.seen, instances=(said, *others))), NOW, watched=True)))
+    assert re.search(r"api-blue-0 ready 127\.0\.0\.1:4001 up \S+ GET /healthz answered 503", text)
+
+
 def test_columns_are_aligned() -> None:
     rows = [Standing("api", "production", "1.0.0", view()), Standing("a-long-name", "staging", None, None)]
     lines = shown(grid(rows, NOW)).splitlines()

@@ -179,8 +179,8 @@ def _instances(instances: Sequence[Instance], now: float) -> RenderableType:
         text.append(f"  up {span(float(int(max(0.0, now - each.since))))}", style="dim")
         if each.restarts:
             text.append(f"  {plural(each.restarts, 'restart')}", style="yellow")
-        if each.detail and each.state != "ready":
-            text.append(f"  {one_line(each.detail)}", style="red")
+        if each.detail:
+            text.append(f"  {one_line(each.detail)}", style="yellow" if each.state == "ready" else "red")
     return text
 
 
