@@ -88,6 +88,19 @@ def test_an_unwritable_folder_drops_and_counts_and_recovers(tmp_path, monkeypatc
     assert (journal.dropped, journal.fault) == (2, "")
 
 
+def test_what_was_dropped_is_told_also_where_the_file_is_just_full(tmp_path, monkeypatch):
+    journal = Journal(str(tmp_path), max_size=140, keep=3, clock=lambda: 1.5)
+    journal.feed("out", b"x" * 60 + b"\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda *_: 0)  # no byte fits any more
+        journal.feed("out", b"one\n")
+    monkeypatch.setattr("crossfade.runtimes.shim.journal.time.monotonic", lambda: 1e12)
+    journal.recover()
+    told = f"crossfade: 1 lines were dropped: {os.strerror(errno.ENOSPC)}"
+    assert (texts(tmp_path), journal.fault) == ([("out", "x" * 60), ("err", told)], "")
+    assert len(files(tmp_path)) == 2
+
+
 def test_a_disk_that_fills_up_leaves_whole_lines_only(tmp_path):
     """A limit on the size of files stands in for a full disk where no small file system can be made."""
     code = (
@@ -166,6 +179,9 @@ async def test_a_full_disk_under_logs_and_state(small_disk, make, place):
     """With no byte left the instance runs, its state is still told, and it can be stopped."""
     runtime = make(state=small_disk)
     (place / "switch").mkdir(exist_ok=True)
+    (small_disk / "ballast").write_bytes(
+        b"x" * 64 * 1024
+    )  # what is free in the end, however full the logs make the disk
     await runtime.start(
         "blue", release("1.0.0", "--print-bytes", "2000000", "--file-switch", str(place / "switch"), ready="/ready"), 1
     )
@@ -179,6 +195,7 @@ async def test_a_full_disk_under_logs_and_state(small_disk, make, place):
     (place / "switch" / "unready").unlink()
     await eventually(runtime, all_ready(1))
     filler.unlink()
+    (small_disk / "ballast").unlink()
     await eventually(runtime, lambda seen: seen[0].state == "ready" and not seen[0].detail)
     assert any("lines were dropped: No space left" in each.text for each in [line async for line in runtime.logs()])
     await runtime.stop("blue")

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-DEADLINE = 30.0
+DEADLINE = 120.0
 """Seconds in which a killed process is gone."""
 
 

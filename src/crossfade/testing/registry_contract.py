@@ -23,7 +23,7 @@ from crossfade.artifacts.port import (
 )
 from crossfade.core.errors import CrossfadeError, UnreachableError
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 """Seconds after which a test gives up waiting; nothing is measured by it."""
 REASON = "Loses the last item of a cart; use the version before"
 

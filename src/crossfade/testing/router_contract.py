@@ -13,7 +13,7 @@ from crossfade.core.durations import FULL
 from crossfade.core.errors import BadInputError, CrossfadeError, StaleFenceError, UnreachableError
 from crossfade.traffic.port import SLOTS, Counts, Router, Routes, Slot
 
-DEADLINE = 30.0
+DEADLINE = 120.0
 """Seconds after which a test gives up waiting; nothing is measured by it."""
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -13,7 +14,7 @@ import pytest
 from crossfade.core.errors import CrossfadeError
 from crossfade.runtimes.port import Instance, LogLine, Measured, Release, Runtime
 
-DEADLINE = 30.0
+DEADLINE = 120.0
 """Seconds after which a test gives up waiting; nothing is measured by it."""
 
 
@@ -21,13 +22,12 @@ async def eventually(
     runtime: Runtime, true: Callable[[tuple[Instance, ...]], bool], deadline: float = DEADLINE
 ) -> tuple[Instance, ...]:
     """The first observation for which `true` holds; fails with what was seen last."""
-    async with asyncio.timeout(deadline + 1):
-        turns = int(deadline / 0.02)
-        for _ in range(turns):
-            seen = await runtime.observe()
-            if true(seen):
-                return seen
-            await asyncio.sleep(0.02)
+    seen: tuple[Instance, ...] = ()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(deadline):
+            while not true(seen := await runtime.observe()):  # noqa: ASYNC110 - the world is asked, it does not tell
+                await asyncio.sleep(0.02)
+            return seen
     return pytest.fail("it never came true; last seen:\n" + "\n".join(map(str, seen)))
 
 

@@ -107,7 +107,9 @@ class Journal:
 
     def _tell_dropped(self) -> None:
         told = f"crossfade: {self._untold} lines were dropped: {self.fault}\n".encode()
-        self._append(self._stamp("err") + told)
+        text = self._stamp("err") + told
+        while text:  # a file that is full is rotated first
+            text = self._append(text)
         self._untold = 0
         self.fault = ""
 
