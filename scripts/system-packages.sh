@@ -7,7 +7,7 @@ cd -- "$(dirname -- "$0")/.."
 
 # PROGRAM:PACKAGE
 WANTED="prometheus:prometheus docker-registry:docker-registry haproxy:haproxy dockerd:docker.io ip:iproute2
-    ssh:openssh-client sshd:openssh-server"
+    ssh:openssh-client ssh-keygen:openssh-client sshd:openssh-server"
 
 tools=$(pwd)/.tools
 missing="" packages=""

@@ -19,6 +19,7 @@ HOW_TO_GET = {
     "haproxy": "run `sh scripts/system-packages.sh`, or install HAProxy",
     "dockerd": "run `sh scripts/system-packages.sh`, or install Docker Engine",
     "ssh": "run `sh scripts/system-packages.sh`, or install the OpenSSH client",
+    "ssh-keygen": "run `sh scripts/system-packages.sh`, or install the OpenSSH client",
     "sshd": "run `sh scripts/system-packages.sh`, or install the OpenSSH server",
     "docker-registry": "run `sh scripts/system-packages.sh`, or install docker-registry",
     "verdaccio": "run `sh scripts/test-servers.sh`",

@@ -41,14 +41,14 @@ mkdir -m 755 /run/sshd && exec "$2" -D -e -f "$1/sshd_config"
 class SshServer:
     """`ada` may come in with the key `ada`; `bin` holds an `ssh` that has it, and knows this server."""
 
-    def __init__(self, client: Path, program: Path) -> None:
+    def __init__(self, client: Path, program: Path, keygen: Path) -> None:
         self._client = client
         self.folder = Path(tempfile.mkdtemp(prefix="cfs", dir="/tmp"))
         self.bin = self.folder / "bin"
         self.port = free_port()
         self.log = self.folder / "log"
         for key in ("host", "ada", "stranger"):
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key)]
+            command = [str(keygen), "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key)]
             subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True)
         self._write("known", (self.folder / "ada.pub").read_text())
         self._write("hosts", f"[127.0.0.1]:{self.port} {(self.folder / 'host.pub').read_text()}")

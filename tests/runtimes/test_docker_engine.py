@@ -58,7 +58,7 @@ def by_ssh(require, monkeypatch):
     """The machine as one comes to it by ssh; only root can run such a server."""
     if os.geteuid() != 0:
         pytest.skip("only root can run an ssh server of its own")
-    server = SshServer(require("ssh"), require("sshd"))
+    server = SshServer(require("ssh"), require("sshd"), require("ssh-keygen"))
     monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
     yield server
     server.close()
