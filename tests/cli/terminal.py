@@ -7,11 +7,8 @@ import pty
 import select
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Self
-
-import psutil
 
 from patience import PATIENCE
 
@@ -23,6 +20,7 @@ class Terminal:
         self.seen = ""
         self._pid, self._master = pty.fork()
         if self._pid == 0:  # the child: it becomes the command
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where the tests run in the background
             os.chdir(folder)
             environment = {**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "50"}
             os.execve(  # noqa: S606 - the command itself, with arguments of this test
@@ -44,14 +42,6 @@ class Terminal:
     def read_until(self, text: str) -> None:
         while text not in " ".join(self.seen.split()):
             assert self._read(), f"{text!r} never came:\n{self.seen}"
-
-    def interrupt(self) -> None:
-        """Press Ctrl-C once it waits for an answer: between its question and its reading Python does not hear of it."""
-        asleep = 0
-        while asleep < 3:
-            time.sleep(0.02)
-            asleep = asleep + 1 if psutil.Process(self._pid).status() == psutil.STATUS_SLEEPING else 0
-        self.type("\x03")
 
     def ends(self) -> int:
         while self._read():

@@ -45,7 +45,7 @@ def test_a_changeset_is_written_by_answers(monorepo: Monorepo) -> None:
 def test_whoever_leaves_a_question_has_changed_nothing(monorepo: Monorepo) -> None:
     with Terminal(monorepo.folder, "change", "add") as terminal:
         terminal.read_until("Which of them changed")
-        terminal.interrupt()
+        terminal.type("\x03")
         assert terminal.ends() == 130, terminal.seen
     assert "fault" not in terminal.seen
     assert monorepo.changesets() == []

@@ -7,6 +7,7 @@ import contextlib
 import multiprocessing
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -43,6 +44,9 @@ async def until(condition: Callable[[], object], what: str = "") -> None:
         await asyncio.sleep(0.05)
 
 
+_ENDS = threading.Lock()
+"""How a process ended is told once by the fork server: of two threads that ask at once (to start one is to ask about all
+others) one would be told that it ended with 255."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
@@ -64,13 +68,22 @@ class Engine:
     def __init__(self, process: BaseProcess, log: Path) -> None:
         self.process, self.log = process, log
 
+    def start(self) -> None:
+        with _ENDS:
+            self.process.start()
+
     @property
     def alive(self) -> bool:
-        return self.process.is_alive()
+        return self.exitcode is None
+
+    @property
+    def exitcode(self) -> int | None:
+        with _ENDS:
+            return self.process.exitcode
 
     @property
     def killed(self) -> bool:
-        return self.process.exitcode == -signal.SIGKILL
+        return self.exitcode == -signal.SIGKILL
 
     async def working(self) -> None:
         """Once it holds the place of the engine (or has ended)."""
@@ -162,8 +175,8 @@ class World:
         log = self.place / f"engine-{self._begun}.log"
         self._begun += 1
         process = _FORKS.Process(target=work, args=(self.state, self.url, log, self.crashes, patterns), daemon=True)
-        await asyncio.to_thread(process.start)
         engine = Engine(process, log)
+        await asyncio.to_thread(engine.start)
         self.engines.append(engine)
         if wait:
             await engine.working()
@@ -198,7 +211,7 @@ class World:
         """What a person needs to find out why a test failed."""
         rows = self.store.events(rollout=view.rollout.id, limit=100_000)
         events = [f"{row.at:.3f} {row.kind}: {row.text}" for row in rows]
-        logs = [f"{each.log.name} {each.process.exitcode}: {each.log.read_text()[-2000:]}" for each in self.engines]
+        logs = [f"{each.log.name} {each.exitcode}: {each.log.read_text()[-2000:]}" for each in self.engines]
         return "\n".join([repr(view.rollout), repr(view.seen), repr(self.seen.routes), *events, *logs])
 
     async def happened(self, rollout: str, kind: str) -> None:
