@@ -24,7 +24,7 @@ def saying(version):
 
 class TestEnvoyFaults(OwnEnvoy, RouterFaultsContract):
     folder = UNWIELDY
-    looks_up_names, torn = False, "2xx"
+    looks_up_names = False
     unfit = (
         ("echo GNU bash", "router.no-program", "is not Envoy"),
         (saying("1.30.2"), "router.old-program", "Envoy 1.30.2"),

@@ -20,7 +20,7 @@ def refusing(words):
 
 class TestHAProxyFaults(OwnHAProxy, RouterFaultsContract):
     folder = UNWIELDY
-    looks_up_names, away, most_away, torn = False, 503, 3, "2xx"
+    looks_up_names, away, most_away = False, 503, 3
     unfit = (
         ("echo 'HA-Proxy version 2.2.9-2+deb11u6 2023/04/10'", "router.old-program", "HAProxy 2.2"),
         ("echo nginx", "router.no-program", "is not HAProxy"),

@@ -36,6 +36,8 @@ BUFFER = 8 * 1024 * 1024
 CLIENT_LEFT = 499
 NO_ANSWER = (-1, 400)
 """What HAProxy notes as the status of a visitor who left before there was one."""
+BROKEN_OFF = "SD"
+"""How HAProxy notes that the instance broke off an answer which had begun."""
 SWITCHING = 101
 PROBE_ARM = "probe"
 ARMS = [*SLOTS, PROBE_ARM]  # a list: what is asked about may not be hashable
@@ -103,6 +105,8 @@ def read(datagram: bytes) -> tuple[Slot | None, int, float | None] | None:
     ('green', 200, 12.5)
     >>> read(b'{"duration": 0.2, "status": 502, "arm": "blue", "ms": ""}')
     ('blue', 502, 200.0)
+    >>> read(b'{"duration": 0.2, "status": 200, "arm": "green", "ms": 12, "end": "SD"}')
+    ('green', 0, 12)
     >>> read(b'<190>Nov 21 16:27:52 crossfade: {"duration": 0.2, "status": 200, "arm": "green", "ms": 12}')
     ('green', 200, 12)
     """
@@ -113,8 +117,11 @@ def read(datagram: bytes) -> tuple[Slot | None, int, float | None] | None:
         return None
     if arm not in ARMS or type(status) is not int or type(duration) not in NUMBERS:
         return None
-    if status in NO_ANSWER and str(entry.get("end")).startswith("C"):
+    end = str(entry.get("end"))
+    if status in NO_ANSWER and end.startswith("C"):
         status = CLIENT_LEFT
+    elif end == BROKEN_OFF and status != SWITCHING:
+        status = 0
     first_byte = entry.get("ms")
     ms = first_byte if type(first_byte) in NUMBERS else duration * 1000
     return None if arm == PROBE_ARM else arm, status, None if status in (CLIENT_LEFT, SWITCHING) else ms

@@ -32,6 +32,8 @@ RUN = "counter.run"
 """The file that names the run of Envoy which was read last: a counter that is started again adds nothing twice."""
 _QUERY = "/stats?filter=^crossfade\\.requests\\.&format=json"
 _LEFT = "DC"
+_BROKEN_OFF = {"UC", "UPE", "UR"}
+"""How Envoy names it that the instance ended an answer which had begun: the connection, the protocol, the stream."""
 
 
 class Kind(NamedTuple):
@@ -49,13 +51,18 @@ def kind_of(name: str) -> Kind | None:
     Kind(slot='blue', status=200, ms=0.5)
     >>> kind_of("crossfade.requests.arm.green.seen..end.DC").status, kind_of("cluster.blue.upstream_rq_200")
     (499, None)
+    >>> kind_of("crossfade.requests.arm.blue.seen.2xx_0.end.UPE"), kind_of("crossfade.requests.arm.blue.seen.1xx_-.end.UC").status
+    (Kind(slot='blue', status=0, ms=None), 100)
     """
     match = _NAME.fullmatch(name)
     if match is None:
         return None
     slot = next(slot for slot in SLOTS if slot == match[1])
+    ends = set(match[5].split(","))
     if match[3] is None:  # no answer: the visitor left, or there was none
-        return Kind(slot, CLIENT_LEFT if _LEFT in match[5].split(",") else 0, None)
+        return Kind(slot, CLIENT_LEFT if _LEFT in ends else 0, None)
+    if match[3] in "234" and ends & _BROKEN_OFF:
+        return Kind(slot, 0, None)
     return Kind(slot, int(match[3]) * 100, None if match[4] == "-" else middle(int(match[4])))
 
 
