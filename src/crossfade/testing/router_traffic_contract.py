@@ -52,7 +52,7 @@ class RouterTrafficContract(RouterCopiesContract):
     """How often the weight changes during each swap."""
     rps: ClassVar[int] = 250
     """Visitors' requests a second meanwhile; on a machine that is busy with other things they may be fewer."""
-    long_ms: ClassVar[int] = 1_000
+    long_ms: ClassVar[int] = 2_000
     """How long slow requests, streams and websockets last."""
     least: ClassVar[int] = 2_000
     """How many requests the account has to hold."""
