@@ -65,3 +65,14 @@ def test_a_set_by_commands(pair) -> None:
     targets = pair.run("status", "--json").document["targets"]
     assert {(each["component"], each["version"]) for each in targets} == {("api", "1.0.0"), ("web", "1.0.0")}
     assert pair.run("audit", "verify").code == 0
+
+
+@pytest.mark.parametrize("name", ["ro_api", "rs_api"])
+def test_a_component_may_be_called_like_the_beginning_of_an_id(shop, name) -> None:
+    shop.begin(shop.file.read_text().replace("  api:\n", f"  {name}:\n"))
+    assert shop.run("plan", f"{name}@1.0.0").code == 0
+    shown = shop.run("status", name, "production")
+    assert (shown.code, name in shown.out) == (0, True), shown.err
+    assert shop.run("history", name).code == 0
+    refused = shop.run("pause", name, "production")
+    assert (refused.code, f"{name} in production" in refused.err) == (2, True), refused.err

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossfade.cli.render.printer import Printer
 from crossfade.core.errors import BadInputError
+from crossfade.core.ids import is_id
 
 if TYPE_CHECKING:
     from crossfade.config.load import LoadedProject
@@ -141,7 +142,7 @@ class Place:
 
     def view(self, views: Views, component: str | None, environment: str | None) -> View:
         """The rollout that is meant, by its id or by its target."""
-        if component is not None and component.startswith("ro_"):
+        if is_id(component, "ro"):
             return views.view(component)
         target = self.choose(views, component, environment)
         view = views.current(*target)

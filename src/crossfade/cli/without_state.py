@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from crossfade.cli.place import Place
 from crossfade.core.errors import CrossfadeError, ExitCode
+from crossfade.core.ids import is_id
 
 if TYPE_CHECKING:
     from crossfade.config.model import Deployment
@@ -23,7 +24,7 @@ def return_without_state(
     """
     if not error.code.startswith("store."):
         raise error
-    named = None if component is None or component.startswith("ro_") else component
+    named = None if component is None or is_id(component, "ro") else component
     deployment = place.deployment(*place.choose_by_file(named, environment))
     where = f"{deployment.component} in {deployment.environment}"
     place.printer.note(f"{error.what}: going back without it")

@@ -7,6 +7,8 @@ so ids sort in the order they were made and can be read aloud.
 from __future__ import annotations
 
 import os
+import re
+from typing import TypeGuard
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -18,6 +20,15 @@ def make_id(prefix: str, now: float, entropy: bytes) -> str:
     'ro_1hf7yat00_00000000'
     """
     return f"{prefix}_{_base32(int(now * 1000), 9)}_{_base32(int.from_bytes(entropy[:5]), 8)}"
+
+
+def is_id(word: str | None, prefix: str) -> TypeGuard[str]:
+    """Whether a word is an id with this prefix, and not a name that only begins like one.
+
+    >>> is_id("ro_1hf7yat00_00000000", "ro"), is_id("ro_router", "ro"), is_id(None, "ro")
+    (True, False, False)
+    """
+    return word is not None and re.fullmatch(f"{prefix}_[{_ALPHABET}]{{9}}_[{_ALPHABET}]{{8}}", word) is not None
 
 
 def random_entropy() -> bytes:

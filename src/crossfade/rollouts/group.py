@@ -50,12 +50,13 @@ def together(plan: Plan) -> Plan:
     first = next(i for i, step in enumerate(steps) if step.kind in _TRAFFIC)
     full = max(i for i, step in enumerate(steps) if step.kind == "shift")
     watched = next((i for i in range(full + 1, len(steps)) if steps[i].kind not in _LAST_LOOKS), len(steps))
+    barriers: tuple[tuple[int, Barrier], ...] = ((first, "traffic"), (full, "full"), (watched, "retire"))
     walked: list[Step] = []
     for index in range(len(steps) + 1):
         share = walked[-1].share if walked else 0
-        for at, barrier in ((first, "traffic"), (full, "full"), (watched, "retire")):
+        for at, barrier in barriers:
             if index == at:
-                walked.append(Step("barrier", before=share, share=share, barrier=barrier))  # type: ignore[arg-type]  # these three
+                walked.append(Step("barrier", before=share, share=share, barrier=barrier))
         walked += steps[index : index + 1]
     return replace(plan, steps=tuple(walked))
 

@@ -88,7 +88,7 @@ class ProxyRouter(ABC, Generic[S]):
         wanted = Accepted(routes_checked(routes), fence)
         if not self.looks_up_names:
             await asyncio.to_thread(numbered, routes)  # a name that leads nowhere is told before anything changes
-        await asyncio.to_thread(self._move)
+        await asyncio.to_thread(self._note_address)
         await asyncio.to_thread(self._file.swap, wanted)
         await self.ensure()
 
@@ -119,7 +119,7 @@ class ProxyRouter(ABC, Generic[S]):
         await self._counter.stop()  # first: while its connection is open, a proxy that lets nobody down waits for it
         await self._end()
 
-    def _move(self) -> None:
+    def _note_address(self) -> None:
         """Note where users are to reach it.
 
         Raise where the proxy serves another address and somebody else has this one, before it gives anything up. At the

@@ -11,6 +11,7 @@ import typer
 from crossfade.cli.arguments import ComponentArgument, EnvironmentArgument
 from crossfade.cli.place import Place
 from crossfade.core.errors import BadInputError, ExitCode
+from crossfade.core.ids import is_id
 
 if TYPE_CHECKING:
     from crossfade.engine.control import Control
@@ -37,7 +38,7 @@ def status(
     `deploy` does.
     """
     place = Place.of(ctx)
-    if component is not None and component.startswith("rs_"):
+    if is_id(component, "rs"):
         return _status_of_set(place, component, watch=watch)
     if watch:
         with place.control() as control:
@@ -49,7 +50,7 @@ def status(
                 place.loaded  # noqa: B018 - says what is wrong with the file
         elif component is not None and (waits := views.waiting_release(component)) is not None:
             targets = [(waits.component, waits.environment)]
-        elif component is not None and component.startswith("ro_"):
+        elif is_id(component, "ro"):
             return _status_of_rollout(place, views, views.view(component))
         else:
             targets = [place.choose(views, component, environment)]
@@ -146,7 +147,7 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
         if name is not None and (waits := views.waiting_release(name)) is not None:
             target, version = (waits.component, waits.environment), waits.version
             view = views.current(*target)
-        elif name is not None and name.startswith("ro_"):
+        elif is_id(name, "ro"):
             view = views.view(name)
             target = (views.view(name).deployment.component, views.view(name).deployment.environment)
         else:
@@ -228,9 +229,9 @@ def history(
 
     place = Place.of(ctx)
     with place.views() as views:
-        if component is not None and component.startswith("ro_"):
+        if is_id(component, "ro"):
             return _record(place, views, views.view(component))
-        if component is not None and component.startswith("rs_"):
+        if is_id(component, "rs"):
             from crossfade.cli.sets import members  # noqa: PLC0415 - heavy
 
             found = members(views, component)

@@ -10,6 +10,7 @@ import typer
 from crossfade.cli.arguments import ComponentArgument, EnvironmentArgument, Reason
 from crossfade.cli.place import Place
 from crossfade.core.errors import BadInputError, CrossfadeError, ExitCode
+from crossfade.core.ids import is_id
 
 if TYPE_CHECKING:
     from crossfade.config.model import Deployment
@@ -96,7 +97,7 @@ def abort(
 def _take_out(place: Place, component: str | None, environment: str | None, reason: str) -> int | None:
     """Take what waits out of its line; None where a rollout is meant."""
     with place.control() as control:
-        if component is not None and component.startswith("ro_"):
+        if is_id(component, "ro"):
             waits = control.waiting_release(component)
             line = [waits] if waits is not None else []
         elif not control.waiting():
@@ -134,7 +135,7 @@ def rollback(
     from crossfade.cli.attend import Attendance  # noqa: PLC0415 - heavy
     from crossfade.core.semver import parse_tag  # noqa: PLC0415 - after the door
 
-    if component is not None and component.startswith("rs_"):
+    if is_id(component, "rs"):
         return _steer(ctx, "rollback", component, environment, reason, finish=True)
     if to is not None:
         try:
@@ -178,7 +179,7 @@ def _steer(
     from crossfade.cli.attend import Attendance  # noqa: PLC0415 - heavy
 
     place = Place.of(ctx)
-    if component is not None and component.startswith("rs_"):
+    if is_id(component, "rs"):
         from crossfade.cli.sets import steer_set  # noqa: PLC0415 - heavy
 
         return steer_set(place, component, verb, reason, finish=finish)

@@ -31,10 +31,10 @@ def outlook_view(outlook: Outlook) -> RenderableType:
         table.add_row(Text(mark, style="cyan"), str(target.at), target.registry, Text(done, style="dim"))
     many = len(outlook.done)
     there = "is where it is" if many == 1 else "are where they are"
-    rest = Text(f"{plural(many, 'artifact')} {there} to be")
+    rest = f"{plural(many, 'artifact')} {there} to be"
     if not outlook.open:
-        return rest
-    return Group(table, *([Text(rest.plain, style="dim")] if many else []))
+        return Text(rest)
+    return Group(table, Text(rest, style="dim")) if many else table
 
 
 def journal_view(publication: Publication) -> RenderableType:
