@@ -182,6 +182,21 @@ class World:
             await engine.working()
         return engine
 
+    async def carried(self, over: Callable[[], bool], *patterns: str, engines: int = 1) -> int:
+        """Keep as many engines as that, however often they die at boundaries like these, until `over`; how many were killed.
+
+        Of two, one may wait for its place.
+        """
+        while not over():
+            for _ in range(engines - sum(each.alive for each in self.engines)):
+                await self.engine(*patterns, wait=False)
+            await asyncio.sleep(0.1)
+        killed = sum(each.killed for each in self.engines)
+        for each in self.engines:
+            if each.alive:
+                await each.stop()
+        return killed
+
     def visitors(self, rps: float = 100.0, **more: Any) -> Load:
         self.load = Load(self.site.router.address, Plan(rps=rps, timeout=30, **more))  # type: ignore[attr-defined]  # Caddy's
         self.load.start()

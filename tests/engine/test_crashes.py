@@ -15,17 +15,8 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 async def carried(world: World, rollout: str, *patterns: str) -> int:
-    """Keep two engines, one of which may wait for its place, until `rollout` has ended; how many were killed."""
-    while not world.view(rollout).rollout.finished:
-        alive = sum(each.alive for each in world.engines)
-        for _ in range(2 - alive):
-            await world.engine(*patterns, wait=False)
-        await asyncio.sleep(0.1)
-    killed = [each for each in world.engines if each.killed]
-    for each in world.engines:
-        if each.alive:
-            await each.stop()
-    return len(killed)
+    """Two engines until `rollout` has ended; how many were killed."""
+    return await world.carried(lambda: world.view(rollout).rollout.finished, *patterns, engines=2)
 
 
 async def check(world: World, rollout: str, version: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -189,14 +188,7 @@ async def test_a_real_set_whatever_the_engine_is_killed_between(
     world.engines.clear()
     set_id = world.release("1.1.0", flags)
     patterns = ("decided wait until*", "undecided back: shift*", "decided shift*")
-    while not all(each.finished for each in world.members(set_id).values()):
-        if not any(each.alive for each in world.engines):
-            await world.engine(*patterns, wait=False)
-        await asyncio.sleep(0.1)
-    kills = sum(each.killed for each in world.engines)
-    for each in world.engines:
-        if each.alive:
-            await each.stop()
+    kills = await world.carried(lambda: all(each.finished for each in world.members(set_id).values()), *patterns)
     members = world.members(set_id)
     await world.leave()
     assert statuses(members) == {"api": status, "shop": status}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,19 +158,6 @@ def trusted(world: VirtualWorld | World) -> str | None:
 # -- real processes, a real proxy, real visitors ----------------------------------------------------------
 
 
-async def carried(world: World, rollout: str, *patterns: str) -> int:
-    """Keep an engine at work, however often it dies, until `rollout` has ended; how many were killed."""
-    while (row := world.store.rollout(rollout)) is None or not row.rollout.finished:
-        if not any(each.alive for each in world.engines):
-            await world.engine(*patterns, wait=False)
-        await asyncio.sleep(0.1)
-    killed = sum(each.killed for each in world.engines)
-    for each in world.engines:
-        if each.alive:
-            await each.stop()
-    return killed
-
-
 @pytest.mark.real
 @pytest.mark.parametrize("policy", ["queue", "latest"])
 async def test_real_releases_follow_each_other_and_no_request_is_lost(
@@ -192,7 +178,12 @@ async def test_real_releases_follow_each_other_and_no_request_is_lost(
         second = release(world, "1.2.0", policy)
         await engine.kill()
         assert in_line(world) == ["1.2.0"]
-        kills = await carried(world, second, "decided done", "decided rolled-back", "unsettled", "settled")
+
+        def over() -> bool:
+            row = world.store.rollout(second)  # None while it stands in line
+            return row is not None and row.rollout.finished
+
+        kills = await world.carried(over, "decided done", "decided rolled-back", "unsettled", "settled")
         await world.ended(second, "done")
         status = world.view(first).rollout.status
         assert status == ("done" if policy == "queue" else "rolled-back")
