@@ -18,6 +18,8 @@ def test_a_page_shows_what_happens(page, tmp_path):
     folder.mkdir()
     differences = run_page(page.read_text(), folder)
     assert not differences, "\n\n".join(differences)
+    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if any(str(folder) in word for word in line)], "a page leaves nothing running"
 
 
 def test_files_and_commands_are_read_in_order():

@@ -34,7 +34,8 @@ from free_ports import free_port
 
 MARKER = re.compile(r"<!-- transcript(?: ports=([\d,]+))? -->")
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-MARK = "CROSSFADE_TRANSCRIPT"
+MARK = "TRANSCRIPT_OF_TEST"
+"""Not `CROSSFADE_…`: instances do not inherit what is named so, and would not be found."""
 DEADLINE = 300.0
 """Seconds after which a command counts as hanging."""
 
