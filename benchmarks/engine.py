@@ -33,6 +33,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from crossfade.core import garbage
 from crossfade.core.clock import SystemClock
 from crossfade.engine.worker import Worker
 from crossfade.rollouts.plan import compile_plan
@@ -50,6 +51,7 @@ Row = dict[str, Any]
 
 async def serve(url: str, count: int, hold: Path | None) -> None:
     """A worker's process: create `count` rollouts (0: those that are there), then work, answering on stdin."""
+    garbage.serving()  # as `crossfade worker` does
     sites = MemorySites(SystemClock(), hold)
     store = Store.open(url)
     begun = [

@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from crossfade.core import garbage
+
 
 def run() -> None:
     """Run the command line of this process, and end with its exit code."""
+    garbage.answering()
     try:
         code = main(sys.argv[1:])
     except KeyboardInterrupt:
         code = 130
+    garbage.ending()
     sys.exit(code)
 
 

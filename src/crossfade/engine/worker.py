@@ -36,6 +36,7 @@ from crossfade.engine.observe import Observer
 from crossfade.engine.runner import ActionRunner, CarryOut
 from crossfade.engine.seen import SEEN, Seen
 from crossfade.engine.site import RealSites, Sites
+from crossfade.engine.unwritten import Unwritten
 from crossfade.engine.waiting import settle
 from crossfade.engine.workloads import workload_of
 from crossfade.rollouts.decide import decide
@@ -45,6 +46,9 @@ from crossfade.store import Claim, Store, Target, Turn
 LEASE = 5.0
 """Seconds for one look; a worker that dies in the middle is replaced after them."""
 _AT_ONCE = 256
+"""Looks under way side by side."""
+_BATCH = 64
+"""Rollouts that are claimed, or written, in one transaction: a command that comes waits for one of each at most."""
 _PATIENCE = 2.0
 _FAULT_PAUSE = 5.0
 _SETTLE_EVERY = 1.0
@@ -101,8 +105,7 @@ class Worker:
         """Rollouts of ours as they are written: what is watched while the database is away."""
         self._unsaved: dict[str, list[Sample]] = {}
         self._looking: set[asyncio.Task[None]] = set()
-        self._unwritten: set[str] = set()
-        self._turns: asyncio.Queue[Turn] = asyncio.Queue()
+        self._unwritten = Unwritten()
         self._settled_at = -math.inf
 
     def stop(self) -> None:
@@ -136,7 +139,7 @@ class Worker:
                 await self._settle()
                 await self._claim()
             await asyncio.gather(*self._looking, return_exceptions=True)
-            await asyncio.wait_for(self._turns.join(), LEASE)
+            await asyncio.wait_for(self._unwritten.join(), LEASE)
         except TimeoutError:
             _log.warning("ended with looks that could not be written; they are taken again by the next worker")
         finally:
@@ -173,7 +176,7 @@ class Worker:
     # -- looking -------------------------------------------------------------------------------------
 
     async def _claim(self) -> None:
-        room = _AT_ONCE - len(self._looking)
+        room = min(_BATCH, _AT_ONCE - len(self._looking))
         try:
             claims = await self._watching(self._store.claim, self.name, limit=room, lease=LEASE) if room else []
         except CrossfadeError as error:
@@ -209,8 +212,7 @@ class Worker:
             self._observers.pop(claim.rollout.id, None)
             fault = Event("engine.fault", f"a look failed: {type(error).__name__}: {error}")
             turn = Turn(claim.rollout, claim.lease_fence, claim.at + _FAULT_PAUSE, events=(fault,))
-        self._unwritten.add(claim.rollout.id)
-        await self._turns.put(turn)
+        self._unwritten.put(turn)
 
     async def _turn(self, claim: Claim) -> Turn:
         """One look, and what follows from it."""
@@ -268,15 +270,11 @@ class Worker:
 
     async def _write_forever(self) -> None:
         while True:
-            batch = [await self._turns.get()]
-            while not self._turns.empty():
-                batch.append(self._turns.get_nowait())
+            batch = await self._unwritten.take(_BATCH)
             try:
                 await self._write(batch)
             finally:
-                for turn in batch:
-                    self._unwritten.discard(turn.rollout.id)
-                    self._turns.task_done()
+                self._unwritten.done(batch)
 
     async def _write(self, turns: list[Turn]) -> None:
         """Write; what could not be written is forgotten, and looked at again once its lease has ended."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossfade.cli.place import Place
+from crossfade.core import garbage
 from crossfade.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ async def _work(place: Place, control: Control, name: str | None) -> None:
     from crossfade.cli.attend import signals  # noqa: PLC0415 - heavy
     from crossfade.engine.worker import Worker  # noqa: PLC0415 - heavy
 
+    garbage.serving()
     ends = asyncio.Event()
     with signals(ends.set, ends.set):
         teller = asyncio.create_task(_tell(place, control))
