@@ -3,7 +3,8 @@
 Each repository is a graph of ten layers: a package depends on up to five of the layer below, by caret ranges. Every
 command is a whole process in a fresh copy of the repository, and the sides take turns within a round. CPU seconds are
 those of the process and all that it starts, user and system; wall is what a person waits. Reported are medians.
-What `version` writes is compared with what changesets has written, byte for byte: another result has no speed.
+What `version` writes is compared with what changesets has written, byte for byte: another result has no speed. The
+floor is a process that writes and deletes the same files and does nothing else.
 
     python benchmarks/versioning.py [--rounds 3] [--sizes 100/50,1000/50] [--json]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import marshal
 import os
 import random
 import resource
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +41,20 @@ if sys.argv[1] == "version":
 else:
     prepare_status(Path.cwd())
 """
+FLOOR = """
+import marshal, os, sys
+with open(sys.argv[1], "rb") as file:
+    changes = marshal.load(file)
+for path, content in changes.items():
+    if content is None:
+        os.unlink(path)
+        continue
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.write(handle, content)
+    os.close(handle)
+"""
 THEIRS = "changesets 3"
+THE_FLOOR = "the floor: its files"
 SIDES: dict[str, dict[str, list[str]]] = {
     THEIRS: {"version": [*CHANGESET, "version"], "status": [*CHANGESET, "status"]},
     "crossfade, its library": {
@@ -50,6 +65,7 @@ SIDES: dict[str, dict[str, list[str]]] = {
         "version": [*CROSSFADE, "version"],
         "status": [*CROSSFADE, "change", "status"],
     },
+    THE_FLOOR: {"version": [sys.executable, "-I", "-c", FLOOR, "../changes"]},
 }
 COMMANDS = ("status", "version")
 SIZES = ((100, 50), (1000, 50), (1000, 500), (5000, 50))
@@ -104,23 +120,30 @@ def measure(packages: int, changesets: int, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         origin, copy = Path(folder) / "origin", Path(folder) / "copy"
         generate(origin, packages, changesets)
-        written: Tree = {}
+        before, written = tree(origin), Tree()
         for _ in range(rounds):
-            for side, command in ((side, command) for command in COMMANDS for side in SIDES):
+            for side, command in _rows():
                 shutil.copytree(origin, copy, symlinks=True)
                 taken.setdefault((side, command), []).append(once(SIDES[side][command], copy))
                 if command == "version":
                     written = written or tree(copy)
                     require_same(side, written, tree(copy))
+                    changed = {path for path in {*before, *written} if before.get(path) != written.get(path)}
+                    changes = {path: written.get(path) for path in sorted(changed)}
+                    (Path(folder) / "changes").write_bytes(marshal.dumps(changes))
                 shutil.rmtree(copy)
-    return [row(side, command, (packages, changesets), taken) for command in COMMANDS for side in SIDES]
+    return [row(side, command, (packages, changesets), taken) for side, command in _rows()]
+
+
+def _rows() -> Iterator[tuple[str, str]]:
+    return ((side, command) for command in COMMANDS for side in SIDES if command in SIDES[side])
 
 
 def row(side: str, command: str, size: tuple[int, int], taken: Mapping[tuple[str, str], Sequence[Taken]]) -> Row:
     """One line of the table."""
     wall, cpu = medians(taken[side, command])
     ratio = None if side == THEIRS else medians(taken[THEIRS, command]).cpu / cpu
-    goal = GOALS.get(size) if command == "version" and ratio else None
+    goal = GOALS.get(size) if command == "version" and side not in {THEIRS, THE_FLOOR} else None
     return {
         "size": "/".join(map(str, size)),
         "command": command,
