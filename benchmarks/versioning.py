@@ -126,11 +126,10 @@ def measure(packages: int, changesets: int, rounds: int) -> list[Row]:
                 shutil.copytree(origin, copy, symlinks=True)
                 taken.setdefault((side, command), []).append(once(SIDES[side][command], copy))
                 if command == "version":
-                    written = written or tree(copy)
+                    if not written:
+                        written = tree(copy)
+                        (Path(folder) / "changes").write_bytes(marshal.dumps(changes(before, written)))
                     require_same(side, written, tree(copy))
-                    changed = {path for path in {*before, *written} if before.get(path) != written.get(path)}
-                    changes = {path: written.get(path) for path in sorted(changed)}
-                    (Path(folder) / "changes").write_bytes(marshal.dumps(changes))
                 shutil.rmtree(copy)
     return [row(side, command, (packages, changesets), taken) for side, command in _rows()]
 
@@ -186,9 +185,14 @@ def tree(root: Path) -> Tree:
     return {str(path.relative_to(root)): path.read_bytes() for path in files if path.is_file()}
 
 
+def changes(before: Tree, after: Tree) -> dict[str, bytes | None]:
+    """The files that differ, as they are afterwards; None for one that is gone."""
+    return {path: after.get(path) for path in sorted({*before, *after}) if before.get(path) != after.get(path)}
+
+
 def require_same(side: str, theirs: Tree, ours: Tree) -> None:
     """End where a side has written something else than changesets."""
-    other = sorted(path for path in {*theirs, *ours} if theirs.get(path) != ours.get(path))
+    other = list(changes(theirs, ours))
     if other:
         sys.exit(f"{side} writes something else than {THEIRS}: {', '.join(other[:5])}")
 

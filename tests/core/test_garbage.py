@@ -17,7 +17,6 @@ def cycle():
     node.itself = node
     return weakref.ref(node)
 
-before = [object() for _ in range(1000)]
 garbage.{mode}()
 gone = cycle()
 kept = []

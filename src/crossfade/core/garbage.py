@@ -11,7 +11,7 @@ import gc
 
 
 def answering() -> None:
-    """Search seldom: the process makes much at its beginning, and soon ends."""
+    """Search seldom: a command makes much at its beginning, and hardly any of it is garbage."""
     gc.set_threshold(50_000)
 
 

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from crossfade.cli.render.plain import clock, percent, share, span
+from crossfade.cli.render.plain import clock, figure, percent, share, span
 from crossfade.cli.render.printer import Printer
 from crossfade.cli.render.record import event_line, event_text, is_news
 from crossfade.cli.render.status import STATUS_STYLE, STATUS_WORDS, evidence_table
@@ -95,7 +95,9 @@ def _standing(moment: Moment) -> str:
             parts.append(f"{version} gets {_part(arm)}, {failed} fail, p50 {_ms(arm.p50)}, p99 {_ms(arm.p99)}")
     if finding is not None and r.turned_at is None:
         parts += [
-            f"{e.test} {e.value:.3g} of {e.bound:.3g}" for e in finding.evidence if e.test in ("combined", "pass")
+            f"{e.test} {figure(e.value)} of {figure(e.bound)}"
+            for e in finding.evidence
+            if e.test in ("combined", "pass")
         ]
     return "; ".join(parts)
 

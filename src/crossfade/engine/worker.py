@@ -48,7 +48,7 @@ LEASE = 5.0
 _AT_ONCE = 256
 """Looks under way side by side."""
 _BATCH = 64
-"""Rollouts that are claimed, or written, in one transaction: a command that comes waits for one of each at most."""
+"""Rollouts that are claimed, or written, in one transaction: a command that comes meanwhile waits for its end."""
 _PATIENCE = 2.0
 _FAULT_PAUSE = 5.0
 _SETTLE_EVERY = 1.0

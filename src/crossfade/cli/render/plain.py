@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 
@@ -84,6 +85,19 @@ def plural(number: int, word: str) -> str:
     ('1 request', '1,200 requests')
     """
     return f"{count(number)} {word}{'' if number == 1 else 's'}"
+
+
+def figure(value: float) -> str:
+    """Evidence, to three figures.
+
+    >>> [figure(value) for value in (0.001, 0.895, 42.31, 1030.0, 3e9, math.inf)]
+    ['0', '0.895', '42.3', '1,030', '3e+09', '∞']
+    """
+    if value >= 1e6:  # noqa: PLR2004 - beyond a million the digits tell nothing
+        return f"{value:.0e}" if math.isfinite(value) else "∞"
+    if value >= 100:  # noqa: PLR2004 - three figures
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value >= 0.01 else "0"  # noqa: PLR2004 - evidence below one tells nothing
 
 
 def percent(part: int, whole: int) -> str:

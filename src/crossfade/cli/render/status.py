@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from crossfade.analysis.values import Evidence, Finding
-from crossfade.cli.render.plain import ago, count, one_line, percent, plural, share, span
+from crossfade.cli.render.plain import ago, count, figure, one_line, percent, plural, share, span
 from crossfade.cli.standing import (
     Revision,
     filled,
@@ -224,15 +224,7 @@ def _bar(evidence: Evidence) -> Text:
     good = evidence.test == "pass"
     style = "green" if good else "red" if part >= 1 else "yellow" if part > 0.5 else "cyan"  # noqa: PLR2004 - half-way
     text = Text("━" * blocks, style=style).append("─" * (BAR - blocks), style="dim")
-    return text.append(f"  {_figure(evidence.value)} of {_figure(evidence.bound)}", style="dim")
-
-
-def _figure(value: float) -> str:
-    if value >= 1e6:  # noqa: PLR2004 - beyond a million the digits tell nothing
-        return f"{value:.0e}" if math.isfinite(value) else "∞"
-    if value >= 100:  # noqa: PLR2004 - three figures
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value >= 0.01 else "0"  # noqa: PLR2004 - evidence below one tells nothing
+    return text.append(f"  {figure(evidence.value)} of {figure(evidence.bound)}", style="dim")
 
 
 def _closing(view: View, now: float, *, watched: bool) -> list[RenderableType]:
