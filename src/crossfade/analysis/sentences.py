@@ -34,15 +34,23 @@ def number(value: float) -> str:
     return f"{value:.2g}"
 
 
-def interval(estimate: float, ratio: tuple[float, float]) -> str:
-    """A ratio with its confidence interval.
+def interval(ratio: tuple[float, float]) -> str:
+    """A confidence interval of a ratio.
 
-    >>> interval(6.1, (2.3, math.inf))
-    'error ratio 6.1 [2.3, ∞)'
+    >>> interval((2.31, math.inf)), interval((61.4, 1234.5))
+    ('[2.3, ∞)', '[61, 1,234]')
     """
     low, high = ratio
-    end = "∞)" if math.isinf(high) else f"{number(high)}]"
-    return f"error ratio {number(estimate)} [{number(low)}, {end}"
+    return f"[{number(low)}, {'∞)' if math.isinf(high) else f'{number(high)}]'}"
+
+
+def error_ratio(estimate: float, ratio: tuple[float, float]) -> str:
+    """The ratio of the arms' error rates with its confidence interval.
+
+    >>> error_ratio(6.1, (2.3, math.inf))
+    'error ratio 6.1 [2.3, ∞)'
+    """
+    return f"error ratio {number(estimate)} {interval(ratio)}"
 
 
 def counts(totals: Totals) -> str:
@@ -68,9 +76,9 @@ def failed(state: JudgeState, cause: str, evidence: float, ratio: tuple[float, f
     """Why the comparison failed the version."""
     bound = f"evidence {number(evidence)} ≥ {number(1 / policy.alpha)}"
     if cause == "errors" and ratio[0] > policy.tolerated_ratio:
-        return f"{interval(state.ratio.estimate, ratio)} > {number(policy.tolerated_ratio)} ({bound})"
+        return f"{error_ratio(state.ratio.estimate, ratio)} > {number(policy.tolerated_ratio)} ({bound})"
     if cause == "errors":
-        return f"{bound} that the canary fails more often, since a while ago: {interval(state.ratio.estimate, ratio)} overall"
+        return f"{bound} that the canary fails more often, since a while ago: {error_ratio(state.ratio.estimate, ratio)} overall"
     parts = ", ".join(f"{name} {number(process.value)}" for name, process in state.processes.items())
     what = "slower than stable was" if cause == "latency" else "worse, errors and latency taken together"
     return f"{bound} that the canary is {what}: {parts}"
@@ -144,5 +152,5 @@ def undecided(
         )
     else:
         better = f"proof {number(proof)} of {number(bound)}"
-    known = interval(state.ratio.estimate, ratio) if ratio else "no bad request yet"
+    known = error_ratio(state.ratio.estimate, ratio) if ratio else "no bad request yet"
     return f"{known}; {worse}, {better}"

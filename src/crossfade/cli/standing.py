@@ -190,19 +190,6 @@ def resumption(rollout: Rollout) -> str:
     )
 
 
-def interval(ratio: tuple[float, float] | None) -> str:
-    """The confidence interval of the ratio of error rates.
-
-    >>> interval((2.31, math.inf)), interval(None)
-    ('[2.3, ∞)', '')
-    """
-    if ratio is None:
-        return ""
-    low, high = ratio
-    end = "∞)" if math.isinf(high) else f"{high:.3g}]"
-    return f"[{low:.2g}, {end}"
-
-
 def age(seconds: float) -> str:
     """A length of time in whole seconds."""
     return format_duration(float(int(max(0.0, seconds))))

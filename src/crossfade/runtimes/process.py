@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from crossfade.config.model import Deployment, Drain
 from crossfade.core.errors import BadInputError, CrossfadeError
+from crossfade.core.locks import locked
 from crossfade.runtimes import leftovers
 from crossfade.runtimes.log_reading import read_logs
 from crossfade.runtimes.port import Instance, LogLine, Release, State, Usage
@@ -31,7 +32,7 @@ from crossfade.runtimes.process_usage import measure
 from crossfade.runtimes.shim import folder as folders
 from crossfade.runtimes.shim.folder import Folder, read_json, write_json
 from crossfade.runtimes.specification import Restarts, check, inherited, specify
-from crossfade.runtimes.state import inaccessible, locked
+from crossfade.runtimes.state import inaccessible
 from crossfade.traffic.port import SLOTS, Slot
 
 _SHIM = str(Path(__file__).with_name("shim") / "__main__.py")
@@ -236,6 +237,7 @@ class ProcessRuntime:
     async def _locked(self, slot: Slot) -> AsyncIterator[None]:
         """One starts or stops in a slot at a time, of all processes; the system lets go when one is killed."""
         try:
+            self._slot(slot).mkdir(mode=0o700, parents=True, exist_ok=True)
             async with locked(self._slot(slot) / "lock"):
                 yield
         except OSError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
+from pathlib import Path
 
+from crossfade.core.locks import try_lock
 from crossfade.store.database import Database
 
 
@@ -13,7 +14,7 @@ class Place:
     """An operating-system lock on a file beside the database: kill -9 releases it, a reboot too."""
 
     def __init__(self, database: Database) -> None:
-        self._path = f"{database.name}.engine" if database.is_sqlite else None
+        self._path = Path(f"{database.name}.engine") if database.is_sqlite else None
         self._file: int | None = None
         self._lock = threading.Lock()
 
@@ -24,14 +25,8 @@ class Place:
         with self._lock:
             if self._file is not None:
                 return True
-            file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(file)
-                return False
-            self._file = file
-            return True
+            self._file = try_lock(self._path)
+            return self._file is not None
 
     def give_up(self) -> None:
         """Let another process have it."""

@@ -23,9 +23,9 @@ from typing import Any
 
 from crossfade.artifacts.building.durable import replace_file, sync_folder
 from crossfade.artifacts.building.identity import Parts
-from crossfade.artifacts.building.locks import lock, try_lock
 from crossfade.artifacts.building.trees import copy
 from crossfade.artifacts.building.values import Output, Record
+from crossfade.core.locks import locked, try_lock
 
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
 _WORK = re.compile(r"\.(?:new|old)-([0-9a-f]{64})-.*")
@@ -49,7 +49,7 @@ class Cache:
 
     def locked(self, identity: str, **told: Any) -> contextlib.AbstractAsyncContextManager[None]:
         """Be the only one, over all processes, who works on this identity."""
-        return lock(self._lock(identity), **told)
+        return locked(self._lock(identity), **told)
 
     def outputs(self, identity: str) -> Path:
         """The folder of the kept outputs; paths in it are as they are below the component's folder."""

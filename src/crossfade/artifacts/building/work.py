@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from crossfade.artifacts.building.deciding import Decider, out_of_place, outputs_in
 from crossfade.artifacts.building.identity import secret
-from crossfade.artifacts.building.locks import lock
 from crossfade.artifacts.building.making import Maker
 from crossfade.artifacts.building.running import GRACE, Stop
 from crossfade.artifacts.building.schedule import Schedule
@@ -18,6 +17,7 @@ from crossfade.artifacts.building.trees import Aside, CorruptError, settle, tidy
 from crossfade.artifacts.building.values import Audience, BuildError, Decision, Outcome, Result
 from crossfade.config.publishing import Build
 from crossfade.core.errors import CrossfadeError
+from crossfade.core.locks import locked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,7 +132,7 @@ class Work:
             self._audience.wait(component, "another `crossfade build` works on it")
 
         async with (
-            lock(self._builds / "locks" / f"folder-{place}", waiting=waiting),
+            locked(self._builds / "locks" / f"folder-{place}", waiting=waiting),
             self._cache.locked(decision.identity, waiting=waiting),
         ):
             yield Aside(self._builds / "aside" / place, folder)

@@ -7,9 +7,7 @@ local folder cannot, so whoever writes into it holds a lock, and a file's identi
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -25,6 +23,7 @@ from crossfade.artifacts.credentials import masked
 from crossfade.artifacts.port import MissingError, RefusedError, Secret
 from crossfade.config.publishing import CdnRegistry
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from crossfade.core.locks import locked_in_thread
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -257,7 +256,7 @@ class FolderStore:
         def write(store: ObjectStore) -> bool:
             import obstore  # noqa: PLC0415 - takes a while, and only this needs it
 
-            with _locked(self.folder / LOCK):
+            with locked_in_thread(self.folder / LOCK):
                 now = _read(store, path)
                 if (now.stamp if now else None) != replaces:
                     return False
@@ -328,17 +327,6 @@ def _read(store: ObjectStore, path: str) -> Held | None:
     except FileNotFoundError:
         return None
     return Held(body, {}, Stamp(hashlib.sha256(body).hexdigest(), None))
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None]:
-    """The folder is ours until the block is left, or we are killed."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossfade.cli.render.plain import plural, span
-from crossfade.cli.standing import interval
 
 if TYPE_CHECKING:
     from crossfade.analysis.backtest import Calibration, Outcome
+from crossfade.analysis.sentences import interval
 
 _WORDS = {
     "fail": "✗ it would have been taken back",

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from crossfade.analysis.sentences import interval
 from crossfade.analysis.values import Evidence, Finding
 from crossfade.cli.render.plain import ago, count, figure, one_line, percent, plural, share, span
 from crossfade.cli.standing import (
     Revision,
     filled,
-    interval,
     next_command,
     revisions,
     seconds_left,

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from crossfade.core.locks import locked
 from crossfade.runtimes.docker.values import Pin, Wanted
 from crossfade.runtimes.shim.folder import read_json, remove, write_json, write_whole
-from crossfade.runtimes.state import inaccessible, locked
+from crossfade.runtimes.state import inaccessible
 from crossfade.traffic.port import Slot
 
 _PULL_FRESH: Final = 30.0
@@ -130,7 +131,8 @@ class Records:
         """One at a time, of all processes here; the system lets go when one is killed."""
         async with contextlib.AsyncExitStack() as stack:
             with self._told():
-                await stack.enter_async_context(locked(Path(self._path(f"{name}.lock"))))
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                await stack.enter_async_context(locked(self._folder / f"{name}.lock"))
             yield
 
     def _path(self, name: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from crossfade.config.routers import EnvoyRouter as Settings
 from crossfade.core.errors import CrossfadeError, UnreachableError
+from crossfade.core.locks import locked
 from crossfade.traffic.address import numbered, resolved
 from crossfade.traffic.children import Child
 from crossfade.traffic.counting import CounterProcess
@@ -24,7 +25,6 @@ from crossfade.traffic.routers.envoy_config import routes as told
 from crossfade.traffic.routers.envoy_process import ManagedEnvoy
 from crossfade.traffic.routers.route_file import Accepted, parse
 from crossfade.traffic.startup import PATIENCE
-from crossfade.traffic.turns import turn
 
 COUNTER = "crossfade.traffic.routers.envoy_counter"
 KNOCKS = 8
@@ -59,7 +59,7 @@ class EnvoyRouter(ProxyRouter[Settings]):
     async def ensure(self) -> None:
         """A counter that counts and an Envoy that serves this target, whatever happened to them."""
         await self._counter.start()
-        async with turn(self._folder / "envoy.turn"):
+        async with locked(self._folder / "envoy.turn"):
             accepted = await asyncio.to_thread(self._file.read)  # the newest, whoever put it there
             if accepted is None:
                 return

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from crossfade.config.routers import HAProxyRouter as Settings
 from crossfade.core.errors import BadInputError, CrossfadeError, UnreachableError
+from crossfade.core.locks import locked
 from crossfade.traffic.address import numbered
 from crossfade.traffic.children import Child
 from crossfade.traffic.port import SLOTS, RouterView, Routes
@@ -22,7 +23,6 @@ from crossfade.traffic.routers.haproxy_config import SetUp, Tables, accepted_in,
 from crossfade.traffic.routers.haproxy_process import CONFIG, ManagedHAProxy
 from crossfade.traffic.routers.haproxy_runtime import Memory, RuntimeApi
 from crossfade.traffic.routers.route_file import Accepted
-from crossfade.traffic.turns import turn
 from crossfade.traffic.whole_files import replace
 
 
@@ -60,7 +60,7 @@ class HAProxyRouter(ProxyRouter[Settings]):
     async def ensure(self) -> None:
         """A counter that counts and an HAProxy that does what the record says, whatever happened to them."""
         setup = self._setup(counter=await self._counter.start())
-        async with turn(self._folder / "haproxy.lock"):
+        async with locked(self._folder / "haproxy.lock"):
             accepted = await asyncio.to_thread(self._file.read)  # a newer writer's, if there is one by now
             if accepted is None:
                 return

@@ -12,7 +12,6 @@ Where requests are copied, ` mirror=1000` (basis points) ends the line.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from crossfade.core.errors import BadInputError, StaleFenceError
 from crossfade.core.limits import MOST_INSTANCES
+from crossfade.core.locks import locked_in_thread
 from crossfade.traffic.buckets import basis, prefix, threshold
 from crossfade.traffic.port import SLOTS, Routes, Slot
 from crossfade.traffic.whole_files import left_behind, replace
@@ -135,9 +135,7 @@ class RouteFile:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        self._lock.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked_in_thread(self._lock):
             for remnant in left_behind(self.path):  # by a writer that was killed
                 remnant.unlink(missing_ok=True)
             yield

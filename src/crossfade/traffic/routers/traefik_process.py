@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import sysconfig
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import orjson
 
 from crossfade.core.errors import UnreachableError
+from crossfade.core.locks import locked_in_thread
 from crossfade.traffic.address import refuse_taken
 from crossfade.traffic.children import Child
 from crossfade.traffic.port import SLOTS, Slot
@@ -153,7 +153,7 @@ class ManagedTraefik:
         """Write what Traefik watches, from the newest line: two writers write in the order in which they read."""
         path = self.folder / DYNAMIC
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(self.folder / "told.lock"):
+        with locked_in_thread(self.folder / "told.lock"):
             replace(path, dynamic(setup, file.read()))
 
     def _words(self) -> str:
@@ -181,13 +181,6 @@ def _word(answer: Answer | None) -> Word | None:
         return Word(answer.accepted, str(told["program"]), str(told["set_up"]), flying)
     except (ValueError, KeyError, TypeError):
         return None
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _said(lines: Sequence[str]) -> str:
