@@ -32,6 +32,7 @@ from crossfade.engine import emergency
 from crossfade.engine.address import database_address
 from crossfade.engine.alone import Shift, may_need_return, urgent_shift, way_back
 from crossfade.engine.carry_out import carry_out
+from crossfade.engine.keeper import Keeper
 from crossfade.engine.observe import Observer
 from crossfade.engine.runner import ActionRunner, CarryOut
 from crossfade.engine.seen import SEEN, Seen
@@ -106,6 +107,7 @@ class Worker:
         self._unsaved: dict[str, list[Sample]] = {}
         self._looking: set[asyncio.Task[None]] = set()
         self._unwritten = Unwritten()
+        self._keeper: Keeper | None = None
         self._settled_at = -math.inf
 
     def stop(self) -> None:
@@ -115,7 +117,7 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether looks are under way, or wait to be written."""
-        return bool(self._looking or self._unwritten)
+        return bool(self._looking or self._unwritten or (self._keeper is not None and self._keeper.busy))
 
     async def run(self, until: Callable[[], bool] | None = None) -> None:
         """Work until `stop`, SIGTERM, cancellation, or until `until()` is true (asked after every batch)."""
@@ -134,15 +136,18 @@ class Worker:
         await self._runner.start()
         await self._runner.recover()
         writer = asyncio.create_task(self._write_forever())
+        keeper = self._keeper = Keeper(self.name, self._store, self._sites, self._clock, self._in_thread)
         try:
             while not self._stop.is_set() and not done():
                 await self._settle()
+                await keeper.claim()
                 await self._claim()
             await asyncio.gather(*self._looking, return_exceptions=True)
             await asyncio.wait_for(self._unwritten.join(), LEASE)
         except TimeoutError:
             _log.warning("ended with looks that could not be written; they are taken again by the next worker")
         finally:
+            await keeper.stop()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
             await self._runner.stop()

@@ -11,22 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossfade.analysis.values import Alert, Finding
-from crossfade.core.durations import FULL, format_share
+from crossfade.core.durations import format_share
 from crossfade.core.limits import MOST_INSTANCES
 from crossfade.rollouts.commands import obey
 from crossfade.rollouts.draft import Draft
+from crossfade.rollouts.drift import COPIES, INSTANCES, drift
 from crossfade.rollouts.group import who_turned
 from crossfade.rollouts.instances import keep_instances
 from crossfade.rollouts.rollout import Decision, Observed, Rollout, wanted_routes
 from crossfade.rollouts.walk import walk
-from crossfade.traffic.port import Routes
 
 _KNOWN_AFTER = 0.75
 """Seconds after its end at which a bucket is known: a source shows twice a second that it lives."""
 _OVERDUE = 1.5
 _SOON = 0.25
-_INSTANCES = "the instances have changed"
-_COPIES = "other copies of requests are wanted"
 _MOVES_INSTANCES = ("grow", "shrink", "start-old", "grow-old", "shrink-new")
 
 
@@ -143,28 +141,11 @@ def _keep_routes(draft: Draft) -> None:
     if draft.o.instances is None:
         return
     view, wanted = draft.o.router, wanted_routes(draft.r, draft.o)
-    drift = _drift(view.routes, wanted) if view.reachable else f"the router does not answer {view.detail}".rstrip()
-    if not drift:
+    differs = drift(view, wanted)
+    if not differs:
         return
     moved = step is not None and step.kind in _MOVES_INSTANCES
-    expected = (drift == _INSTANCES and moved) or drift == _COPIES
+    expected = (differs == INSTANCES and moved) or differs == COPIES
     if draft.r.operation is None and not draft.r.failures and not expected:
-        draft.record("router.repair", f"{drift}: {format_share(draft.r.share)} for {draft.r.plan.version}")
+        draft.record("router.repair", f"{differs}: {format_share(draft.r.share)} for {draft.r.plan.version}")
     draft.route(urgent=draft.going_back)
-
-
-def _drift(actual: Routes | None, wanted: Routes) -> str:
-    """What differs, as a sentence; the salt matters only while there is a split."""
-    if actual is None:
-        return "the router has nothing for us"
-    if actual.green != wanted.green:
-        return f"the router gives green {format_share(actual.green)} instead of {format_share(wanted.green)}"
-    if actual.mirror != wanted.mirror:
-        return _COPIES
-    if actual.upstreams != wanted.upstreams:
-        return _INSTANCES
-    if actual.stable != wanted.stable:
-        return f"the trusted version is in {wanted.stable} now"
-    if actual.salt != wanted.salt and wanted.green not in (0, FULL):
-        return "the salt differs"
-    return ""

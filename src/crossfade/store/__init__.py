@@ -20,6 +20,9 @@ looks opens the same records by `open_records(url)`, at a fraction of the cost.
     store.finish_action(action_id, Outcome(ok=True))    # keeps it due at once; the first outcome stays
     store.wanted_actions()                              # the outbox: what is still to be carried out
 
+    for kept in store.keeping.claim("worker-1", limit=10, lease=30.0):  # what no rollout has, to be looked after
+        store.keeping.done(kept, wake_in=10.0, events=…)
+
     store.rollouts(active=True); store.rollout(rollout_id); store.target("api", "production")
     store.events(after=120); store.wait_for_events(after=120, timeout=1.0)
     store.samples(rollout_id); store.verify_audit(anchor=Head(120, "ab…"))
@@ -36,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 from crossfade.store.audit import AuditRow, Fault, Head, Verification
 from crossfade.store.looking import open_records
 from crossfade.store.records import Records
-from crossfade.store.rows import Claim, RolloutRow, Target, Turn, WaitingRow, WorkerRow
+from crossfade.store.rows import Claim, Kept, RolloutRow, Target, Turn, WaitingRow, WorkerRow
 
 if TYPE_CHECKING:
     from crossfade.store.store import Store
@@ -46,6 +49,7 @@ __all__ = [
     "Claim",
     "Fault",
     "Head",
+    "Kept",
     "Records",
     "RolloutRow",
     "Store",

@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from crossfade.config.model import Deployment
 from crossfade.rollouts.group import Standing
 from crossfade.rollouts.rollout import ACTION, OUTCOME, ROLLOUT, Command, Outcome, Rollout
-from crossfade.store import queries, record_queries
+from crossfade.store import keeping, queries, record_queries
 from crossfade.store.encoding import action_values, as_command, look_values, sample_values, state_values, subject
 from crossfade.store.record import Entry, record, superseded, wanted
 from crossfade.store.rows import Claim, Turn
+
+_ENDED = "rollout.finished"
 
 
 class Known(NamedTuple):
@@ -101,6 +103,7 @@ def write(connection: sa.Connection, turns: Sequence[Turn], known: Mapping[str, 
     queries.update_states(connection, [state_values(t.rollout, revisions[t.rollout.id]) for t in changed])
     _write_details(connection, ours, now)
     _write_targets(connection, aimed)
+    keeping.take_back(connection, [t.rollout for t in ours if any(e.kind == _ENDED for e in t.events)], now)
     record(connection, now, [*_entries(ours), *left])
     return revisions
 

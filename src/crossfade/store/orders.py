@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from crossfade.config.model import Deployment
 from crossfade.core.errors import BadInputError
 from crossfade.rollouts.rollout import Command, Event, Rollout, Verb
-from crossfade.store import queries, readings
+from crossfade.store import keeping, queries, readings
 from crossfade.store.audit import Subject
 from crossfade.store.encoding import as_target, rollout_values, subject
 from crossfade.store.record import record
@@ -28,6 +28,7 @@ def begin(connection: sa.Connection, now: float, begun: Sequence[Beginning], *, 
         _require_current(connection, rollout)
         here = {"component": rollout.plan.component, "environment": rollout.plan.environment}
         queries.raise_fence(connection, {**here, "fence": rollout.fence})
+        keeping.hand_over(connection, rollout, now)
     record(connection, now, [(subject(rollout), event) for rollout, _, events in in_order for event in events])
     queries.notify(connection)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from crossfade.store.audit import AuditRow, Head
 
-NEWEST = "0004"
+NEWEST = "0005"
 """The newest migration (a test compares it with the folder): where the database is there already,
 Alembic is not even imported."""
 

@@ -32,6 +32,18 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A target in which no rollout is under way, ours to look after until the lease ends.
+
+    `rollout` is the id of the one that ended last, `until` the database's time of the lease's end.
+    """
+
+    target: Target
+    rollout: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One rollout, ours to look at until the lease ends.
 

@@ -16,10 +16,11 @@ from crossfade.config.model import Component, Deployment
 from crossfade.core.clock import Clock
 from crossfade.core.errors import BadInputError
 from crossfade.rollouts.rollout import ACTION, OUTCOME, Action, Command, Event, Outcome, Rollout, Verb
-from crossfade.store import claims, queries, readings, record_queries
+from crossfade.store import claims, keeping, queries, readings, record_queries
 from crossfade.store.audit import AuditRow, Head, Subject, Verification, verify
 from crossfade.store.database import Database, read_url
 from crossfade.store.encoding import SAMPLE
+from crossfade.store.keeping import Keeping
 from crossfade.store.line import Line
 from crossfade.store.orders import Beginning, begin, command
 from crossfade.store.place import Place
@@ -54,6 +55,7 @@ class Store(Records):
         self._place = Place(database)
         self.publications = Publications(database)
         self.line = Line(database)
+        self.keeping = Keeping(database)
 
     @classmethod
     def open(cls, url: str, *, clock: Clock | None = None, patience: float = 10.0) -> Store:
@@ -317,7 +319,7 @@ class Store(Records):
         """
         taken = self._place.take()
         if taken and self._database.is_sqlite:
-            self._database.write(queries.free_leases)
+            self._database.write(_free_leases)
         return taken
 
     def heartbeat(self, worker: str, executor: str) -> None:
@@ -328,11 +330,16 @@ class Store(Records):
         """A worker ends: what it was looking at is due at once, for others."""
 
         def work(connection: sa.Connection) -> None:
-            queries.free_leases(connection, worker=worker)
+            _free_leases(connection, worker=worker)
             queries.forget_worker(connection, worker)
             queries.notify(connection)
 
         self._database.write(work)
+
+
+def _free_leases(connection: sa.Connection, *, worker: str | None = None) -> None:
+    queries.free_leases(connection, worker=worker)
+    keeping.free_leases(connection, worker=worker)
 
 
 def _all_entries(ask: Ask) -> Iterator[AuditRow]:

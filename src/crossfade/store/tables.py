@@ -29,7 +29,11 @@ targets = sa.Table(
     sa.Column("slot", sa.Text),
     sa.Column("previous", sa.Text),
     sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("next_at", sa.Double),
+    sa.Column("keeper", sa.Text, nullable=False, server_default=""),
+    sa.Column("kept_until", sa.Double, nullable=False, server_default="0"),
 )
+"""`next_at` is when it is looked after next: what is trusted is kept there. NULL while a rollout has the target."""
 
 rollouts = sa.Table(
     "rollouts",
@@ -47,6 +51,7 @@ rollouts = sa.Table(
     sa.Column("deployment", sa.Text, nullable=False),
     sa.Column("release_set", sa.Text),
     sa.Index("rollouts_newest", "created_at"),
+    sa.Index("rollouts_of_target", "component", "environment", "created_at"),
     sa.Index("rollouts_of_set", "release_set"),
     sa.Index(
         "rollouts_one_active",

@@ -1,0 +1,58 @@
+"""What is trusted stays there: what is missing of it once its rollout has ended, and what brings it back.
+
+An instance that dies is started again by its supervisor. But a machine that was restarted has no supervisors, and no
+proxy; a container may have been removed, a proxy been emptied. `repair` is pure, as `decide` is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossfade.rollouts.drift import INSTANCES, drift
+from crossfade.rollouts.rollout import Action, Observed, Rollout, wanted_routes
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """`missing` says what differs from what was released, in a sentence; empty where all is well.
+
+    `actions` are safe to be done again. `told` is whether people want to read about it: an instance that was started
+    again, and so has another address, is everyday.
+    """
+
+    missing: str = ""
+    actions: tuple[Action, ...] = ()
+    told: bool = False
+
+
+def repair(ended: Rollout, observed: Observed, *, fence: int) -> Repair:
+    """What brings back what the rollout that `ended` last has left; `fence` is the target's newest.
+
+    Nothing is ever stopped. Traffic is told of instances once there are some; none is known where the runtime
+    does not answer, and then nothing is done.
+    """
+    if observed.instances is None:
+        return Repair("the runtime does not answer", told=True)
+    taken_back = ended.status == "rolled-back"
+    slot, version = (ended.old, ended.plan.previous) if taken_back else (ended.slot, ended.plan.version)
+    wanted = ended.old_instances if taken_back else ended.new_instances
+    if version is None:
+        return Repair()
+    missing, actions = [], []
+    there = [i for i in observed.in_slot(slot) if i.state != "gone"]
+    if len(there) < wanted:
+        missing.append(f"{len(there)} of {wanted} instances of {version} are there")
+        actions.append(Action(_id(ended, "start"), "start", slot, version=version, count=wanted))
+    routes = wanted_routes(ended, observed)
+    differs = drift(observed.router, routes)
+    if differs and routes.upstreams[slot]:
+        newest = max(ended.fence, fence, observed.router.fence) + 1
+        actions.append(Action(_id(ended, "route"), "route", slot, version=version, routes=routes, fence=newest))
+    everyday = differs == INSTANCES
+    if differs and not (everyday and missing):
+        missing.append(differs)
+    return Repair("; ".join(missing), tuple(actions), told=bool(missing) and (len(there) < wanted or not everyday))
+
+
+def _id(ended: Rollout, kind: str) -> str:
+    return f"{ended.id}:kept:{kind}"

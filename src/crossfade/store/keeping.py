@@ -1,0 +1,151 @@
+"""Targets in which no rollout is under way: each is looked after by one worker at a time, under a lease.
+
+A rollout takes its target over when it begins, and is looked at first when nobody else looks after the target any
+more; when it has ended, the target is due again. So what keeps a version there, and what replaces it, never overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from crossfade.rollouts.rollout import Event, Rollout
+from crossfade.store import queries
+from crossfade.store.audit import Subject
+from crossfade.store.database import Database
+from crossfade.store.encoding import as_target
+from crossfade.store.record import record
+from crossfade.store.rows import Kept
+from crossfade.store.tables import rollouts, schedule, targets
+
+EVERY = 10.0
+"""Seconds from one look at a target in which all is well to the next."""
+_FAR = 60.0
+"""Seconds beyond which nothing is ever put off: what lies further ahead was written before the clock was set back."""
+
+
+class Keeping:
+    """All targets, on the store's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, worker: str, *, limit: int, lease: float) -> list[Kept]:
+        """Take up to `limit` targets that are due and in nobody's hands, for `lease` seconds; cheap when none is."""
+        if self._database.is_sqlite and not self._database.read(self._is_anything_due):
+            return []
+
+        def work(connection: sa.Connection) -> list[Kept]:
+            now = self._database.now(connection)
+            given = {"by": worker, "until": now + lease, "most": limit, **_bounds(now)}
+            rows = connection.execute(_CLAIM, given).mappings().all()
+            return [_kept(connection, row, now + lease) for row in rows]
+
+        return self._database.write(work, durable=False)
+
+    def _is_anything_due(self, connection: sa.Connection) -> bool:
+        return connection.execute(_ANY_DUE, _bounds(self._database.now(connection))).first() is not None
+
+    def done(self, kept: Kept, *, wake_in: float, events: Sequence[Event] = ()) -> None:
+        """Give a target back and record what was found; whoever took it over meanwhile begins at once."""
+
+        def work(connection: sa.Connection) -> bool:
+            now, target = self._database.now(connection), kept.target
+            mine = (*_here(target.component, target.environment), targets.c.kept_until == kept.until)
+            later = sa.case((targets.c.next_at.is_(None), None), else_=now + wake_in)
+            update = sa.update(targets).where(*mine).values(kept_until=0.0, next_at=later)
+            row = connection.execute(update.returning(targets.c.next_at)).first()
+            about = Subject(component=target.component, environment=target.environment)
+            record(connection, now, [(about, event) for event in events])
+            return row is not None and row.next_at is None
+
+        if self._database.write(work, durable=bool(events)):  # only then: whoever writes locks the schedule first
+            self._database.write(lambda c: _release(c, kept.target.component, kept.target.environment))
+
+    def hurry(self, component: str, environment: str) -> None:
+        """Have a target looked after at once, unless a rollout has it."""
+
+        def work(connection: sa.Connection) -> None:
+            idle = (*_here(component, environment), targets.c.next_at.is_not(None))
+            connection.execute(sa.update(targets).where(*idle).values(next_at=queries.AT_ONCE))
+
+        self._database.write(work)
+
+
+def hand_over(connection: sa.Connection, rollout: Rollout, now: float) -> None:
+    """A rollout that begins takes its target; nobody looks at it before whoever looks after the target is done."""
+    here = _here(rollout.plan.component, rollout.plan.environment)
+    update = sa.update(targets).where(*here).values(next_at=None).returning(targets.c.kept_until)
+    until = connection.execute(update).scalar() or 0.0
+    if now < until <= now + _FAR:
+        connection.execute(sa.update(schedule).where(schedule.c.rollout == rollout.id).values(lease_until=until))
+
+
+def take_back(connection: sa.Connection, ended: Sequence[Rollout], now: float) -> None:
+    """Rollouts have ended: what each leaves behind is looked after from now on."""
+    for plan in sorted((each.plan for each in ended), key=lambda plan: (plan.component, plan.environment)):
+        here = _here(plan.component, plan.environment)
+        connection.execute(sa.update(targets).where(*here).values(next_at=now + EVERY))
+
+
+def free_leases(connection: sa.Connection, *, worker: str | None = None) -> None:
+    """Make what a worker (or anybody) looks after due at once."""
+    taken = targets.c.kept_until > 0
+    mine = (taken,) if worker is None else (taken, targets.c.keeper == worker)
+    due = sa.case((targets.c.next_at.is_(None), None), else_=queries.AT_ONCE)
+    connection.execute(sa.update(targets).where(*mine).values(kept_until=0.0, next_at=due))
+
+
+def _release(connection: sa.Connection, component: str, environment: str) -> None:
+    begun = sa.select(rollouts.c.id).where(
+        rollouts.c.component == component, rollouts.c.environment == environment, rollouts.c.active
+    )
+    untouched = (schedule.c.rollout.in_(begun), schedule.c.worker == "")
+    connection.execute(sa.update(schedule).where(*untouched).values(lease_until=0.0, next_at=queries.AT_ONCE))
+    queries.notify(connection)
+
+
+def _kept(connection: sa.Connection, row: Any, until: float) -> Kept:
+    here = (rollouts.c.component == row["component"], rollouts.c.environment == row["environment"])
+    newest = sa.select(rollouts.c.id).where(*here).order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc()).limit(1)
+    target = as_target(row["component"], row["environment"], row, None)
+    return Kept(target, str(connection.execute(newest).scalar_one()), until)
+
+
+def _here(component: str, environment: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return targets.c.component == component, targets.c.environment == environment
+
+
+def _bounds(now: float) -> dict[str, float]:
+    return {"now": now, "far": now + _FAR}
+
+
+def _passed(column: sa.Column[float]) -> sa.ColumnElement[bool]:
+    return sa.or_(column <= sa.bindparam("now"), column > sa.bindparam("far"))
+
+
+_DUE = (targets.c.version.is_not(None), _passed(targets.c.next_at), _passed(targets.c.kept_until))
+_ANY_DUE = sa.select(sa.literal(1)).where(*_DUE).limit(1)
+_PICK = (
+    sa.select(targets.c.component, targets.c.environment)
+    .where(*_DUE)
+    .order_by(targets.c.next_at)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+_CLAIM = (
+    sa.update(targets)
+    .where(sa.tuple_(targets.c.component, targets.c.environment).in_(sa.select(_PICK.c.component, _PICK.c.environment)))
+    .values(keeper=sa.bindparam("by"), kept_until=sa.bindparam("until"))
+    .returning(
+        targets.c.component,
+        targets.c.environment,
+        targets.c.version,
+        targets.c.slot,
+        targets.c.previous,
+        targets.c.fence,
+    )
+)
