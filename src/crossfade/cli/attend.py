@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from crossfade.cli.fresh import refresh
 from crossfade.cli.place import Place
 from crossfade.cli.render.plain import share
 from crossfade.cli.screens import Screen, screen_for
@@ -56,6 +57,8 @@ class Attendance:
     """Whether it stays while the rollout waits for a person."""
     fresh: bool = False
     """Whether the rollout was recorded by this very command: then carrying it is no resumption."""
+    looks: bool = False
+    """Whether it looks at the world itself: no engine writes down what it sees of a rollout that has ended."""
     follow: Callable[[], str] | None = None
     """The rollout to be with now, where it may become another one."""
     _warned: bool = False
@@ -95,6 +98,8 @@ class Attendance:
         if self.follow is not None and (now := self.follow()) != self.rollout:
             self.rollout, self.after = now, 0
         view = self.control.view(self.rollout)
+        if self.looks:
+            view = refresh([view], watched=True)[0] or view
         rows = self.control.events(after=self.after, rollout=self.rollout)
         if rows:
             self.after = rows[-1].sequence

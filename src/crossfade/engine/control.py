@@ -45,17 +45,22 @@ class Control(Views):
         """What `deploy` would do, from what is trusted there now."""
         return plan_of(deployment, version, self.store.target(deployment.component, deployment.environment))
 
+    def there(self, deployment: Deployment, version: str) -> View | None:
+        """The finished rollout that brought exactly this: the version, how it is run, how many; None where it is not so."""
+        target = self.store.target(deployment.component, deployment.environment)
+        row = in_force(self.store, target, deployment, version)
+        return None if row is None else self.view(row.rollout.id)
+
     def deploy(self, deployment: Deployment, version: str, *, actor: str, reason: str = "") -> View:
         """Write down a new rollout; BadInputError `rollout.active` while another one is under way.
 
         Where exactly this is trusted already (the version, how it is run, how many), there is nothing to do:
         the finished rollout that brought it is the answer. So a job that is run twice does its work once.
         """
-        target = self.store.target(deployment.component, deployment.environment)
-        there = in_force(self.store, target, deployment, version)
+        there = self.there(deployment, version)
         if there is not None:
-            return self.view(there.rollout.id)
-        now = self.store.now()
+            return there
+        now, target = self.store.now(), self.store.target(deployment.component, deployment.environment)
         rollout = rollout_of(make_id("ro", now, random_entropy()), deployment, version, target, now=now)
         self.store.create(rollout, deployment, actor, [created(rollout, actor=actor, reason=reason)])
         return self.view(rollout.id)
@@ -141,6 +146,10 @@ class Control(Views):
         settings = deployment.settings.model_copy(update={"strategy": strategy})
         back = deployment.model_copy(update={"workload": workload, "settings": settings})
         return self.deploy(back, version, actor=actor, reason=reason or f"back to {version}")
+
+    def hurry(self, component: str, environment: str) -> None:
+        """Have what is trusted in a target looked after at once, where no rollout is under way."""
+        self.store.keeping.hurry(component, environment)
 
     def verify_audit(self) -> Verification:
         """Check the whole record."""

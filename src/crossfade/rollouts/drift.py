@@ -20,7 +20,7 @@ def drift(view: RouterView, wanted: Routes) -> str:
     """
     actual = view.routes
     if not view.reachable:
-        return f"the router does not answer {view.detail}".rstrip()
+        return view.detail or "the router does not answer"
     if actual is None:
         return "the router has nothing for us"
     if actual.green != wanted.green:

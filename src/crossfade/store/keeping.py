@@ -91,20 +91,28 @@ def take_back(connection: sa.Connection, ended: Sequence[Rollout], now: float) -
 
 
 def free_leases(connection: sa.Connection, *, worker: str | None = None) -> None:
-    """Make what a worker (or anybody) looks after due at once."""
-    taken = targets.c.kept_until > 0
-    mine = (taken,) if worker is None else (taken, targets.c.keeper == worker)
+    """Make what a worker (or anybody) looks after due at once, and the rollouts that wait for it."""
+    whose = () if worker is None else (targets.c.keeper == worker,)
+    held = (targets.c.kept_until > 0, *whose)
+    same = (rollouts.c.component == targets.c.component, rollouts.c.environment == targets.c.environment)
+    begun = sa.select(rollouts.c.id).where(rollouts.c.active, sa.exists().where(*same, *held))
+    _begin(connection, begun)
     due = sa.case((targets.c.next_at.is_(None), None), else_=queries.AT_ONCE)
-    connection.execute(sa.update(targets).where(*mine).values(kept_until=0.0, next_at=due))
+    connection.execute(sa.update(targets).where(*held).values(kept_until=0.0, next_at=due))
 
 
 def _release(connection: sa.Connection, component: str, environment: str) -> None:
     begun = sa.select(rollouts.c.id).where(
         rollouts.c.component == component, rollouts.c.environment == environment, rollouts.c.active
     )
-    untouched = (schedule.c.rollout.in_(begun), schedule.c.worker == "")
-    connection.execute(sa.update(schedule).where(*untouched).values(lease_until=0.0, next_at=queries.AT_ONCE))
+    _begin(connection, begun)
     queries.notify(connection)
+
+
+def _begin(connection: sa.Connection, begun: sa.Select[tuple[str]]) -> None:
+    """Have rollouts looked at that nobody has looked at yet: they need not wait any longer."""
+    untouched = (schedule.c.rollout.in_(begun), schedule.c.worker == "", schedule.c.lease_until > 0)
+    connection.execute(sa.update(schedule).where(*untouched).values(lease_until=0.0, next_at=queries.AT_ONCE))
 
 
 def _kept(connection: sa.Connection, row: Any, until: float) -> Kept:

@@ -37,8 +37,14 @@ def plan(ctx: typer.Context, releases: Releases) -> None:
     deployment, version = wanted[0]
     with place.control() as control:
         made, meets = control.plan(deployment, version), control.outlook(deployment)
+        there = control.there(deployment, version)
+    if there is not None:
+        meets = f"{version} is trusted there and run like this already: deploy brings back what is missing, no more"
     if place.printer.as_json:
         place.printer.document(plan_object(made, deployment.settings.judge, meets))
+    if there is not None:
+        place.printer.line(f"{deployment.component} {meets}")
+        return
     place.printer.show(plan_view(made, deployment))
     if meets:
         place.printer.line(f"  now   {meets} (supersede: {deployment.settings.supersede})")
@@ -60,6 +66,9 @@ def deploy(
     Where another rollout is under way, the environment's `supersede` decides: it is refused, waits in line, or takes
     its place.
 
+    What is trusted there already is not rolled out again; what is missing of it, as after a restart of the machine, is
+    brought back.
+
     Several releases are one set: all get traffic or none, and one that turns back takes the others back.
 
     Exit codes: 0 done, 3 taken back or superseded, 4 waits for a person (without a terminal), 130 left.
@@ -78,6 +87,8 @@ def deploy(
         begun, made, fresh = _begin(place, control, deployment, version, reason)
         if not isinstance(begun, View):
             return stay_in_line(place, control, begun, made, detach=detach)
+        if begun.rollout.finished:
+            return _there_already(place, control, begun, made, detach=detach)
         if detach:
             return _detached(place, control, begun, made, fresh=fresh)
         return _carry_out(place, control, begun, made, fresh=fresh)
@@ -113,6 +124,9 @@ def _begin(
     refuses = deployment.settings.supersede == "reject"
     if active is not None and not free and refuses and active.rollout.plan.version == version:
         return active, active.rollout.plan, False
+    there = control.there(deployment, version)
+    if there is not None:
+        return there, there.rollout.plan, False
     plan = control.plan(deployment, version)
     if free or not refuses:  # else it is refused below, and a plan would only be in the way
         place.printer.show(plan_view(plan, deployment))
@@ -120,6 +134,20 @@ def _begin(
     if isinstance(begun, WaitingRow):
         return begun, plan, True
     return begun, begun.rollout.plan, free or active is None or begun.rollout.id != active.rollout.id
+
+
+def _there_already(place: Place, control: Control, view: View, made: Plan, *, detach: bool) -> int:
+    from crossfade.cli.there import see_that_it_is_there  # noqa: PLC0415 - heavy
+
+    if detach:
+        r = view.rollout
+        control.hurry(r.plan.component, r.plan.environment)
+        place.printer.line(f"{r.plan.component} {r.plan.version} is trusted in {r.plan.environment} already ({r.id})")
+        _document(place, control, view, made)
+        return ExitCode.DONE
+    code, seen = see_that_it_is_there(place, control, view)
+    _document(place, control, seen, made)
+    return code
 
 
 def _detached(place: Place, control: Control, view: View, made: Plan, *, fresh: bool) -> int:
