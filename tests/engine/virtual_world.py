@@ -95,14 +95,19 @@ class VirtualWorld:
             gone = row is None and self.store.waiting_release(rollout) is None
             return gone or (row is not None and row.rollout.finished) or self.clock.now() > end
 
+        await self.work(over)
+        assert self.refusals == []
+        return self.control.view(rollout)
+
+    async def work(self, over: Callable[[], bool]) -> None:
+        """Have a worker work until `over()`."""
+
         def make(store: Store, work: CarryOut, _: str) -> InlineRunner:
             return InlineRunner(store, work)
 
         worker = Worker(self.place, sites=self, runner=make, clock=self.clock, wait=lambda _: self._pass(worker))
         async with asyncio.timeout(PATIENCE):
             await worker.run(until=over)
-        assert self.refusals == []
-        return self.control.view(rollout)
 
     def _pass(self, worker: Worker) -> None:
         """Time passes only while nobody is at work, and nothing is due.

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from crossfade.core.clock import Clock
@@ -21,7 +21,7 @@ from crossfade.engine.workloads import workload_of
 from crossfade.rollouts.keeping import Repair, repair
 from crossfade.rollouts.rollout import Event, Observed
 from crossfade.runtimes.port import Instance
-from crossfade.store import Kept, RolloutRow, Store
+from crossfade.store import Incident, Kept, RolloutRow, Store
 from crossfade.store.keeping import EVERY
 
 LEASE = 30.0
@@ -37,15 +37,6 @@ _log = logging.getLogger(__name__)
 InThread = Callable[..., Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Incident:
-    """Something is missing: since when, for how many looks, and what was said of it last."""
-
-    since: float
-    looks: int = 0
-    said: str = ""
-
-
 class Keeper:
     """Looks after targets for one worker."""
 
@@ -54,7 +45,6 @@ class Keeper:
         self._clock, self._in_thread = clock, in_thread
         self._asked_at = -math.inf
         self._looking: set[asyncio.Task[None]] = set()
-        self._incidents: dict[tuple[str, str], _Incident] = {}
         self._rows: dict[str, RolloutRow] = {}
 
     @property
@@ -87,28 +77,30 @@ class Keeper:
         await asyncio.gather(*self._looking, return_exceptions=True)
 
     async def _look(self, kept: Kept) -> None:
+        error = ""
         try:
             async with asyncio.timeout(_LONGEST):
-                found, events = await self._keep(kept)
+                found, error = await self._keep(kept)
         except TimeoutError:
-            found = Repair(f"it took more than {_LONGEST:g} s", told=True)
-            events = self._note(kept, found, error="it took too long")
-        except CrossfadeError as error:
-            found = Repair(error.what, told=True)
-            events = self._note(kept, found, error=str(error))
-        except Exception as error:  # noqa: BLE001 - one target's fault must not stop the others
+            found, error = Repair("nobody knows what is missing", told=True), f"it took more than {_LONGEST:g} s"
+        except CrossfadeError as fault:
+            found, error = Repair("nobody knows what is missing", told=True), str(fault)
+        except Exception as fault:  # noqa: BLE001 - one target's fault must not stop the others
             _log.exception("a look at %s failed in a way that was not foreseen", _name(kept))
-            found = Repair(type(error).__name__, told=True)
-            events = self._note(kept, found, error=f"{type(error).__name__}: {error}")
+            found, error = Repair("a look failed", told=True), f"{type(fault).__name__}: {fault}"
+        incident, events = note(kept, found, error)
         try:
-            await self._in_thread(self._store.keeping.done, kept, wake_in=self._pause(kept, found), events=events)
-        except CrossfadeError as error:
-            _log.warning("%s could not be given back yet: %s", _name(kept), error.what)  # its lease ends by itself
+            await self._in_thread(
+                self._store.keeping.done, kept, wake_in=_pause(incident), incident=incident, events=events
+            )
+        except CrossfadeError as fault:
+            _log.warning("%s could not be given back yet: %s", _name(kept), fault.what)  # its lease ends by itself
 
-    async def _keep(self, kept: Kept) -> tuple[Repair, tuple[Event, ...]]:
+    async def _keep(self, kept: Kept) -> tuple[Repair, str]:
+        """What was missing, and why it still is, where it could not be mended."""
         row = await self._row(kept.rollout)
         if row is None or not row.rollout.finished:
-            return Repair(), ()
+            return Repair(), ""
         site = self._sites.site(row.deployment)
         instances, router = await asyncio.gather(_instances(site), site.router.observe())
         found = repair(row.rollout, Observed(instances, router), fence=kept.target.fence)
@@ -117,7 +109,7 @@ class Keeper:
             workload = await self._in_thread(workload_of, self._store, row, action.version)
             outcome = await carry_out(action, site, row.deployment, {action.version: workload}.get)
             error = error or outcome.error
-        return found, self._note(kept, found, error=error)
+        return found, error
 
     async def _row(self, rollout: str) -> RolloutRow | None:
         """What ended last in a target; it never changes."""
@@ -131,30 +123,37 @@ class Keeper:
             self._rows[rollout] = row
         return row
 
-    def _note(self, kept: Kept, found: Repair, *, error: str) -> tuple[Event, ...]:
-        """What people should read: that something is missing, what cannot be mended, and that all is well again."""
-        key, now = (kept.target.component, kept.target.environment), self._clock.now()
-        before = self._incidents.get(key)
-        if not found.missing:
-            if self._incidents.pop(key, None) is None or not before or not before.said:
-                return ()
-            text = f"{kept.target.version} is whole again"
-            return (Event("target.whole", text, data={"seconds": round(max(0.0, now - before.since), 3)}),)
-        incident = before or _Incident(now)
-        said = f"{found.missing}: {error}" if error else incident.said or found.missing
-        is_news = (found.told or bool(error)) and said != incident.said
-        self._incidents[key] = replace(incident, looks=incident.looks + 1, said=said if is_news else incident.said)
-        if not is_news:
-            return ()
-        kind = "target.failing" if error else "target.repair"
-        return (Event(kind, said, data={"version": kept.target.version}),)
 
-    def _pause(self, kept: Kept, found: Repair) -> float:
-        """Soon again while something is missing, and less often the longer it goes on."""
-        incident = self._incidents.get((kept.target.component, kept.target.environment))
-        if not found.missing or incident is None:
-            return EVERY
-        return float(min(_FIRST_PAUSE * 2 ** min(incident.looks - 1, 10), EVERY))
+def note(kept: Kept, found: Repair, error: str) -> tuple[Incident | None, tuple[Event, ...]]:
+    """What is known from now on, and what people should read: that something is missing, or that all is well again.
+
+    >>> from crossfade.store import Target
+    >>> kept = Kept(Target("api", "production", "1.0.0"), "ro_1", at=100.0, until=130.0)
+    >>> incident, events = note(kept, Repair("0 of 2 instances of 1.0.0 are there", told=True), "")
+    >>> [(event.kind, event.text) for event in events]
+    [('target.repair', '0 of 2 instances of 1.0.0 are there')]
+    >>> note(replace(kept, at=103.0, incident=incident), Repair(), "")[1][0].data
+    {'seconds': 3.0}
+    """
+    before = kept.incident
+    if not found.missing:
+        if before is None or not before.said:
+            return None, ()
+        lasted = round(max(0.0, kept.at - before.since), 3)
+        return None, (Event("target.whole", f"{kept.target.version} is whole again", data={"seconds": lasted}),)
+    incident = before or Incident(kept.at)
+    said = f"{found.missing}: {error}" if error else found.missing
+    is_news = said != incident.said if error else found.told and not incident.said
+    incident = replace(incident, looks=incident.looks + 1, said=said if is_news else incident.said)
+    if not is_news:
+        return incident, ()
+    kind = "target.failing" if error else "target.repair"
+    return incident, (Event(kind, said, data={"version": kept.target.version}),)
+
+
+def _pause(incident: Incident | None) -> float:
+    """Soon again while something is missing, and less often the longer it goes on."""
+    return EVERY if incident is None else min(_FIRST_PAUSE * 2.0 ** min(incident.looks - 1, 10), EVERY)
 
 
 async def _instances(site: Site) -> tuple[Instance, ...] | None:

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 from crossfade.store.audit import AuditRow, Fault, Head, Verification
 from crossfade.store.looking import open_records
 from crossfade.store.records import Records
-from crossfade.store.rows import Claim, Kept, RolloutRow, Target, Turn, WaitingRow, WorkerRow
+from crossfade.store.rows import Claim, Incident, Kept, RolloutRow, Target, Turn, WaitingRow, WorkerRow
 
 if TYPE_CHECKING:
     from crossfade.store.store import Store
@@ -49,6 +49,7 @@ __all__ = [
     "Claim",
     "Fault",
     "Head",
+    "Incident",
     "Kept",
     "Records",
     "RolloutRow",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from crossfade.rollouts.rollout import Event, Rollout
@@ -17,7 +18,7 @@ from crossfade.store.audit import Subject
 from crossfade.store.database import Database
 from crossfade.store.encoding import as_target
 from crossfade.store.record import record
-from crossfade.store.rows import Kept
+from crossfade.store.rows import Incident, Kept
 from crossfade.store.tables import rollouts, schedule, targets
 
 EVERY = 10.0
@@ -41,21 +42,24 @@ class Keeping:
             now = self._database.now(connection)
             given = {"by": worker, "until": now + lease, "most": limit, **_bounds(now)}
             rows = connection.execute(_CLAIM, given).mappings().all()
-            return [_kept(connection, row, now + lease) for row in rows]
+            return [_kept(connection, row, now, now + lease) for row in rows]
 
         return self._database.write(work, durable=False)
 
     def _is_anything_due(self, connection: sa.Connection) -> bool:
         return connection.execute(_ANY_DUE, _bounds(self._database.now(connection))).first() is not None
 
-    def done(self, kept: Kept, *, wake_in: float, events: Sequence[Event] = ()) -> None:
-        """Give a target back and record what was found; whoever took it over meanwhile begins at once."""
+    def done(
+        self, kept: Kept, *, wake_in: float, incident: Incident | None = None, events: Sequence[Event] = ()
+    ) -> None:
+        """Give a target back with what is missing there, and record it; whoever took it over meanwhile begins at once."""
 
         def work(connection: sa.Connection) -> bool:
             now, target = self._database.now(connection), kept.target
             mine = (*_here(target.component, target.environment), targets.c.kept_until == kept.until)
             later = sa.case((targets.c.next_at.is_(None), None), else_=now + wake_in)
-            update = sa.update(targets).where(*mine).values(kept_until=0.0, next_at=later)
+            known = None if incident is None else orjson.dumps(incident).decode()
+            update = sa.update(targets).where(*mine).values(kept_until=0.0, next_at=later, incident=known)
             row = connection.execute(update.returning(targets.c.next_at)).first()
             about = Subject(component=target.component, environment=target.environment)
             record(connection, now, [(about, event) for event in events])
@@ -77,7 +81,7 @@ class Keeping:
 def hand_over(connection: sa.Connection, rollout: Rollout, now: float) -> None:
     """A rollout that begins takes its target; nobody looks at it before whoever looks after the target is done."""
     here = _here(rollout.plan.component, rollout.plan.environment)
-    update = sa.update(targets).where(*here).values(next_at=None).returning(targets.c.kept_until)
+    update = sa.update(targets).where(*here).values(next_at=None, incident=None).returning(targets.c.kept_until)
     until = connection.execute(update).scalar() or 0.0
     if now < until <= now + _FAR:
         connection.execute(sa.update(schedule).where(schedule.c.rollout == rollout.id).values(lease_until=until))
@@ -115,11 +119,12 @@ def _begin(connection: sa.Connection, begun: sa.Select[tuple[str]]) -> None:
     connection.execute(sa.update(schedule).where(*untouched).values(lease_until=0.0, next_at=queries.AT_ONCE))
 
 
-def _kept(connection: sa.Connection, row: Any, until: float) -> Kept:
+def _kept(connection: sa.Connection, row: Any, now: float, until: float) -> Kept:
     here = (rollouts.c.component == row["component"], rollouts.c.environment == row["environment"])
     newest = sa.select(rollouts.c.id).where(*here).order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc()).limit(1)
     target = as_target(row["component"], row["environment"], row, None)
-    return Kept(target, str(connection.execute(newest).scalar_one()), until)
+    incident = None if row["incident"] is None else Incident(**orjson.loads(row["incident"]))
+    return Kept(target, str(connection.execute(newest).scalar_one()), now, until, incident)
 
 
 def _here(component: str, environment: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
@@ -155,5 +160,6 @@ _CLAIM = (
         targets.c.slot,
         targets.c.previous,
         targets.c.fence,
+        targets.c.incident,
     )
 )

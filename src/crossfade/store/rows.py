@@ -32,15 +32,27 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that was released is missing: since when, for how many looks, and what the record says of it."""
+
+    since: float
+    looks: int = 0
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """A target in which no rollout is under way, ours to look after until the lease ends.
 
-    `rollout` is the id of the one that ended last, `until` the database's time of the lease's end.
+    `rollout` is the id of the one that ended last; `at` is the database's time of the claim, `until` that of the lease's
+    end; `incident` is what is known to be missing.
     """
 
     target: Target
     rollout: str
+    at: float
     until: float
+    incident: Incident | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,10 @@ targets = sa.Table(
     sa.Column("next_at", sa.Double),
     sa.Column("keeper", sa.Text, nullable=False, server_default=""),
     sa.Column("kept_until", sa.Double, nullable=False, server_default="0"),
+    sa.Column("incident", sa.Text),
 )
-"""`next_at` is when it is looked after next: what is trusted is kept there. NULL while a rollout has the target."""
+"""`next_at` is when it is looked after next: what is trusted is kept there. NULL while a rollout has the target.
+`incident` is JSON, where something is missing."""
 
 rollouts = sa.Table(
     "rollouts",

@@ -1,0 +1,203 @@
+"""What was released stays, whatever happens to the machine once its rollout has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from engine_world import World, leftovers, processes_of, until
+from virtual_world import HOUR, MINUTE, VirtualWorld
+
+from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling, Stage
+from crossfade.store.keeping import EVERY
+from patience import PATIENCE
+
+# -- in virtual time --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def virtual(tmp_path: Path):
+    world = VirtualWorld(tmp_path, step=2.0)
+    view = await world.run(world.deploy("1.0.0"))
+    assert view.rollout.status == "done"
+    yield world
+    world.store.close()
+
+
+async def pass_time(world: VirtualWorld, seconds: float) -> None:
+    """A worker works while nothing is under way."""
+    end = world.clock.now() + seconds
+    await world.work(lambda: world.clock.now() >= end)
+
+
+def told(world: VirtualWorld | World) -> list[str]:
+    return [f"{row.kind}: {row.text}" for row in world.store.events(limit=100_000) if row.kind.startswith("target.")]
+
+
+def touched(world: VirtualWorld) -> int:
+    """How often something was done to the machine or the router."""
+    return sum(1 for call in world.machine.calls if call[0] != "observe") + len(world.proxy.calls)
+
+
+STRATEGIES = {
+    "direct": Direct(),
+    "rolling": Rolling(batch_watch=MINUTE, final_watch=MINUTE),
+    "blue-green": BlueGreen(watch=MINUTE, hold=0),
+    "canary": Canary(steps=(Stage(weight=500),), watch=MINUTE, final_watch=MINUTE, hold=0),
+}
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+@pytest.mark.parametrize("kind", STRATEGIES)
+async def test_where_all_is_well_nothing_is_touched_for_an_hour(virtual: VirtualWorld, kind: str, rate: float) -> None:
+    virtual.settings["strategy"] = STRATEGIES[kind]
+    virtual.rates["1.1.0"] = rate
+    view = await virtual.run(virtual.deploy("1.1.0"))
+    assert view.rollout.finished
+    before = touched(virtual)
+    await pass_time(virtual, HOUR)
+    assert told(virtual) == []
+    assert touched(virtual) == before
+
+
+async def test_a_lost_instance_and_an_emptied_router_are_seen_within_the_interval(virtual: VirtualWorld) -> None:
+    routes = virtual.proxy.routes
+    virtual.machine.lose(routes.stable, 1)
+    virtual.proxy.empty()
+    before = virtual.clock.now()
+    await virtual.work(lambda: virtual.proxy.routes == routes)
+    assert virtual.clock.now() - before <= EVERY + 3
+    await pass_time(virtual, MINUTE)
+    assert [each.state for each in virtual.machine.seen()] == ["ready", "ready"]
+    assert told(virtual) == [
+        "target.repair: 1 of 2 instances of 1.0.0 are there; the router has nothing for us",
+        "target.whole: 1.0.0 is whole again",
+    ]
+    assert virtual.store.verify_audit().sound
+
+
+async def test_what_cannot_be_mended_is_told_once_and_tried_as_long_as_it_lasts(virtual: VirtualWorld) -> None:
+    virtual.proxy.down = True
+    await pass_time(virtual, HOUR)
+    (entry,) = told(virtual)
+    assert entry.startswith("target.failing: the fake proxy is down: ")
+    virtual.proxy.down = False
+    await pass_time(virtual, 3 * EVERY)
+    assert told(virtual)[1:] == ["target.whole: 1.0.0 is whole again"]
+
+
+async def test_a_release_begins_at_once_where_something_cannot_be_mended(virtual: VirtualWorld) -> None:
+    virtual.proxy.down = True
+    await pass_time(virtual, MINUTE)
+    virtual.settings["strategy"] = Direct()
+    rollout = virtual.deploy("1.1.0")
+    virtual.at(30, lambda: setattr(virtual.proxy, "down", False))
+    view = await virtual.run(rollout)
+    assert view.rollout.status == "done"
+    before = len(told(virtual))
+    await pass_time(virtual, MINUTE)
+    assert len(told(virtual)) == before
+
+
+# -- for real ---------------------------------------------------------------------------------------------
+
+
+def restart_of_the_machine(world: World) -> int:
+    """Everything of the project dies at once, proxies and supervisors and all; how many that were."""
+    left = leftovers(world.place)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left)
+    return len(left)
+
+
+async def answers(world: World) -> str:
+    """The version that visitors get, once somebody answers."""
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await client.get(f"http://{world.listen}/version")
+                if answer.status_code == httpx.codes.OK:
+                    return str(answer.json()["version"])
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.real
+async def test_after_a_restart_of_the_machine_a_worker_brings_back_what_is_trusted(world: World) -> None:
+    await restarted(world)
+
+
+@pytest.mark.real
+async def test_after_a_restart_of_the_machine_on_postgresql(postgres_world: World) -> None:
+    await restarted(postgres_world)
+
+
+async def restarted(world: World) -> None:
+    engine = await world.engine()
+    await world.ended(world.deploy("1.0.0"), "done")
+    await engine.stop()
+    assert restart_of_the_machine(world) >= 2 * 2 + 2  # supervisors, instances, Caddy, the counter
+    await world.engine()
+    assert await answers(world) == "1.0.0"
+    await until(lambda: any("is whole again" in each for each in told(world)), "it was never whole again")
+    await world.check_instances("1.0.0")
+    world.visitors()
+    await world.ended(world.deploy("1.1.0"), "done")  # the next release finds all in order
+    await world.leave()
+    assert world.requests_lost() == []
+    await world.check_instances("1.1.0")
+
+
+@pytest.mark.real
+async def test_an_engine_that_is_killed_while_it_brings_things_back_leaves_it_to_the_next(world: World) -> None:
+    engine = await world.engine()
+    await world.ended(world.deploy("1.0.0"), "done")
+    await engine.stop()
+    for round_ in range(4):
+        restart_of_the_machine(world)
+        dying = await world.engine()
+        await asyncio.sleep(0.15 * round_)
+        await dying.kill()
+    await world.engine()
+    assert await answers(world) == "1.0.0"
+    async with asyncio.timeout(PATIENCE):
+        while [each.state for each in await world.site.runtime.observe()] != ["ready", "ready"]:
+            await asyncio.sleep(0.05)
+    await world.check_instances("1.0.0")
+    assert world.store.verify_audit().sound
+
+
+@pytest.mark.real
+async def test_a_release_that_comes_while_things_are_brought_back_waits_for_it(world: World) -> None:
+    """Whatever comes first, in the end exactly the new version runs."""
+    engine = await world.engine()
+    await world.ended(world.deploy("1.0.0"), "done")
+    await engine.stop()
+    restart_of_the_machine(world)
+    world.settings["strategy"] = Direct()
+    await world.engine()
+    await world.ended(world.deploy("1.1.0"), "done")
+    assert await answers(world) == "1.1.0"
+    await world.check_instances("1.1.0")
+
+
+@pytest.mark.real
+async def test_what_is_taken_from_an_environment_without_rollout_is_brought_back(ready: World) -> None:
+    """Caddy alone is killed, then one instance with its supervisor."""
+    world = ready
+    await world.leave()
+    caddy = [p for p in leftovers(world.place) if "caddy" in Path(p.cmdline()[0]).name]
+    assert caddy
+    for process in caddy:
+        process.kill()
+    assert await answers(world) == "1.0.0"
+    supervisors, _ = processes_of(world.place)
+    supervisors[0].kill()
+    await until(lambda: len(processes_of(world.place)[0]) == 2, "a supervisor that was killed never came back")
+    await until(lambda: told(world)[-1:] == ["target.whole: 1.0.0 is whole again"], "it was never whole again")
+    await world.check_instances("1.0.0")
