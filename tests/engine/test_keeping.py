@@ -14,6 +14,7 @@ from virtual_world import HOUR, MINUTE, VirtualWorld
 
 from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling, Stage
 from crossfade.store.keeping import EVERY
+from crossfade.testing.runtime_contract import all_ready, eventually
 from patience import PATIENCE
 
 # -- in virtual time --------------------------------------------------------------------------------------
@@ -165,9 +166,7 @@ async def test_an_engine_that_is_killed_while_it_brings_things_back_leaves_it_to
         await dying.kill()
     await world.engine()
     assert await answers(world) == "1.0.0"
-    async with asyncio.timeout(PATIENCE):
-        while [each.state for each in await world.site.runtime.observe()] != ["ready", "ready"]:
-            await asyncio.sleep(0.05)
+    await eventually(world.site.runtime, all_ready(2))
     await world.check_instances("1.0.0")
     assert world.store.verify_audit().sound
 

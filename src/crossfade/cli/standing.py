@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from crossfade.analysis.values import Evidence
 from crossfade.core.durations import FULL, format_duration
-from crossfade.rollouts.rollout import Rollout
+from crossfade.rollouts.keeping import left_behind, repair
+from crossfade.rollouts.rollout import Observed, Rollout
 from crossfade.runtimes.port import Instance
 from crossfade.traffic.port import Slot
 
@@ -188,6 +189,18 @@ def resumption(rollout: Rollout) -> str:
         f"resuming {rollout.id}: a rollout of {plan.component} {plan.version} in {plan.environment} "
         f"that was interrupted at {step_title(rollout)}"
     )
+
+
+def missing(view: View) -> str:
+    """What is not there of what a rollout that has ended left; empty where all is there and ready, or nobody has looked."""
+    if view.seen is None:
+        return ""
+    observed = Observed(view.seen.instances, view.seen.router)
+    slot, version, wanted = left_behind(view.rollout)
+    lacks = repair(view.rollout, observed, fence=0).missing
+    if not lacks and version is not None and (ready := observed.ready(slot)) < wanted:
+        return f"{ready} of {wanted} instances of {version} are ready"
+    return lacks
 
 
 def age(seconds: float) -> str:

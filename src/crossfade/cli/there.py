@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from crossfade.cli.attend import Attendance, Ending
 from crossfade.cli.fresh import refresh
 from crossfade.cli.place import Place
-from crossfade.cli.render.plain import one_line, plural, span
+from crossfade.cli.render.plain import one_line, span
+from crossfade.cli.standing import missing
 from crossfade.core.errors import ExitCode
-from crossfade.rollouts.keeping import repair
-from crossfade.rollouts.rollout import Observed
 
 if TYPE_CHECKING:
     from crossfade.engine.control import Control
@@ -47,18 +46,6 @@ def see_that_it_is_there(place: Place, control: Control, view: View) -> tuple[Ex
         return ExitCode.HELD, seen
     place.printer.line(f"✓ {name} has all of the traffic in {r.plan.environment} again, after {took}")
     return ExitCode.DONE, seen
-
-
-def missing(view: View) -> str:
-    """What differs from what the rollout, which has ended, has brought; empty where all is there and ready."""
-    r, seen = view.rollout, view.seen
-    if seen is None:
-        return "nobody has looked yet"
-    observed = Observed(seen.instances, seen.router)
-    lacks = repair(r, observed, fence=0).missing
-    if not lacks and (wanted := r.new_instances) > (ready := observed.ready(r.slot)):
-        return f"{ready} of {plural(wanted, 'instance')} of {r.plan.version} are ready"
-    return lacks
 
 
 def _now(view: View) -> View:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from crossfade.rollouts.drift import INSTANCES, drift
 from crossfade.rollouts.rollout import Action, Observed, Rollout, wanted_routes
+from crossfade.traffic.port import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,7 @@ def repair(ended: Rollout, observed: Observed, *, fence: int) -> Repair:
     """
     if observed.instances is None:
         return Repair("the runtime does not answer", told=True)
-    taken_back = ended.status == "rolled-back"
-    slot, version = (ended.old, ended.plan.previous) if taken_back else (ended.slot, ended.plan.version)
-    wanted = ended.old_instances if taken_back else ended.new_instances
+    slot, version, wanted = left_behind(ended)
     if version is None:
         return Repair()
     missing, actions = [], []
@@ -52,6 +51,13 @@ def repair(ended: Rollout, observed: Observed, *, fence: int) -> Repair:
     if differs and not (everyday and missing):
         missing.append(differs)
     return Repair("; ".join(missing), tuple(actions), told=bool(missing) and (len(there) < wanted or not everyday))
+
+
+def left_behind(ended: Rollout) -> tuple[Slot, str | None, int]:
+    """What a rollout that has ended leaves: the slot, the version in it (None: nothing), how many instances."""
+    if ended.status == "rolled-back":
+        return ended.old, ended.plan.previous, ended.old_instances
+    return ended.slot, ended.plan.version, ended.new_instances
 
 
 def _id(ended: Rollout, kind: str) -> str:

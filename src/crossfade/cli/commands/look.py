@@ -72,6 +72,7 @@ def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole
     from crossfade.cli.render.objects import rollout_object, waiting_objects  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import Standing, grid, tree  # noqa: PLC0415 - heavy
     from crossfade.cli.render.waiting import waiting_lines  # noqa: PLC0415 - heavy
+    from crossfade.cli.standing import missing  # noqa: PLC0415 - heavy
 
     now, watched = time.time(), views.has_worker()
     seen = refresh([views.current(*target) for target in targets], watched=watched)
@@ -103,6 +104,8 @@ def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole
         place.printer.line(line)
     if not watched and (waits or any(view is not None and not view.rollout.finished for _, view in found)):
         place.printer.line("\nno worker is alive, so nothing moves: `crossfade status --watch` or `crossfade worker`")
+    elif not watched and any(view is not None and view.rollout.finished and missing(view) for _, view in found):
+        place.printer.line("\nno worker is alive, so nothing brings back what is missing: `crossfade worker`")
     return ExitCode.DONE
 
 
@@ -137,6 +140,7 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
 
     Name a version (`crossfade why api@1.2.0 production`) to learn what would keep it from going out.
     """
+    from crossfade.cli.fresh import refresh  # noqa: PLC0415 - heavy
     from crossfade.cli.render.waiting import waiting_lines  # noqa: PLC0415 - heavy
     from crossfade.cli.render.why import why_lines  # noqa: PLC0415 - heavy
 
@@ -155,6 +159,8 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
             view = views.current(*target)
         blockers = _blockers(place, views, target, view, version)
         watched = views.has_worker()
+        if view is not None and view.rollout.finished and _is_newest(views, view):
+            (view,) = refresh([view], watched=watched)
         if place.printer.as_json:
             _why_document(place, views, target, blockers, view)
         else:
@@ -165,6 +171,12 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
             for line in [*lines, *waiting_lines(views, target, now)]:
                 place.printer.line(line)
     return ExitCode.DONE
+
+
+def _is_newest(views: Views, view: View) -> bool:
+    """Whether it is what the target owes its present state to."""
+    newest = views.current(view.deployment.component, view.deployment.environment)
+    return newest is not None and newest.rollout.id == view.rollout.id
 
 
 def _split(component: str | None) -> tuple[str | None, str | None]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from crossfade.cli.render.plain import one_line, plural, share, span
-from crossfade.cli.standing import next_command, seconds_left, step_title, waits_for_person
+from crossfade.cli.standing import missing, next_command, seconds_left, step_title, waits_for_person
+from crossfade.rollouts.keeping import left_behind
 
 if TYPE_CHECKING:
     from crossfade.engine.views import View
+    from crossfade.rollouts.rollout import Rollout
 
 _CLEARED_BY = {
     "held": "anybody who may run crossfade: `retry` or `resume` once the cause is gone, else `abort`",
@@ -60,6 +62,9 @@ def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
     else:
         first = f"{name} is under way, at {share(r.share)}, {step_title(r)}"
         facts += _what_it_waits_for(view, now)
+    if r.finished and (lacks := missing(view)):
+        first = f"{name.replace(r.plan.version, left_behind(r)[1] or '', 1)} is trusted, but not all of it is there"
+        facts += [("missing", one_line(lacks)), ("brought back by", _brought_back(r, watched=watched))]
     facts += _rules(view)
     if not r.finished and not watched:
         facts.append(("stands still", "no worker is alive: start one with `crossfade worker`, or use `status --watch`"))
@@ -67,6 +72,13 @@ def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
         facts.append(("next", command))
     width = max((len(label) for label, _ in facts), default=0)
     return [first, *(f"  {label.ljust(width)}  {text}" for label, text in facts if text)]
+
+
+def _brought_back(r: Rollout, *, watched: bool) -> str:
+    if watched:
+        return "the worker that is alive; `crossfade events` tells how it goes"
+    again = f"crossfade deploy {r.plan.component}@{left_behind(r)[1]} {r.plan.environment}"
+    return f"a worker: `crossfade worker`, or once: `{again}`"
 
 
 def _rules(view: View) -> list[tuple[str, str]]:
