@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -10,9 +11,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from crossfade.config.load import load, resolve
 from crossfade.config.model import Deployment
 from crossfade.engine.site import RealSites
+from crossfade.runtimes.shim.folder import MARKER
 from patience import PATIENCE
 
 _FILE = """\
@@ -84,6 +88,20 @@ class Shop:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def die(self) -> None:
+        """Everything that runs here dies at once, as when the machine is restarted."""
+        left = [each for each in psutil.process_iter() if self._is_ours(each)]
+        for each in left:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+        psutil.wait_procs(left)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error):
+            marked = process.environ().get(MARKER, "").startswith(f"{self.folder}/")
+            return marked or any(f"{self.folder}/" in part for part in process.cmdline())
+        return False
 
     def end(self) -> None:
         self.file.write_text(self._begun)

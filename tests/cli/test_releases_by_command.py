@@ -120,6 +120,41 @@ def test_what_a_kill_left_is_carried_on_and_taken_back(shop) -> None:
     assert [r["version"] for r in status["rollout"]["revisions"]] == ["1.0.0"]
 
 
+def test_what_is_trusted_already_is_brought_back_where_it_is_missing(shop) -> None:
+    assert shop.run("deploy", "api@1.0.0").code == 0
+    there = shop.run("deploy", "api@1.0.0")
+    assert there.code == 0
+    assert there.out.startswith("✓ api 1.0.0 has all of the traffic in production already: nothing to do\n")
+    assert "brings back what is missing, no more" in shop.run("plan", "api@1.0.0").out
+
+    shop.die()
+    assert "nothing brings back what is missing: `crossfade worker`" in shop.run("status").out
+    why = shop.run("why", "api").out
+    assert why.startswith("api 1.0.0 in production is trusted, but not all of it is there\n")
+    assert "missing          0 of 1 instances of 1.0.0 are there" in why
+    assert "crossfade deploy api@1.0.0 production" in why
+
+    again = shop.run("deploy", "api@1.0.0")
+    assert again.code == 0, again.out + again.err
+    assert "api 1.0.0 is trusted in production already, but 0 of 1 instances" in again.out
+    assert "✓ api 1.0.0 has all of the traffic in production again" in again.out
+    assert [each["version"] for each in shop.run("history", "--json").document["rollouts"]] == ["1.0.0"]
+    kinds = [json.loads(line)["kind"] for line in shop.run("events", "--json").out.splitlines()]
+    assert "target.repair" in kinds
+
+    shop.die()
+    (shop.folder / ".crossfade/instances").rename(shop.folder / "aside")
+    (shop.folder / ".crossfade/instances").write_text("in the way")
+    kept = shop.run("deploy", "api@1.0.0", "--json")
+    assert (kept.code, kept.document["rollout"]["status"]) == (4, "done"), kept.out + kept.err
+    holds("DeployObject", kept.document)
+    failing = shop.run("events").out
+    assert "cannot be read or written" in failing
+    (shop.folder / ".crossfade/instances").unlink()
+    (shop.folder / "aside").rename(shop.folder / ".crossfade/instances")
+    assert shop.run("deploy", "api@1.0.0").code == 0
+
+
 def test_a_worker_carries_what_was_detached(shop) -> None:
     detached = shop.run("deploy", "api@1.0.0", "--detach")
     assert (detached.code, "no worker is alive, so nothing happens yet" in detached.out) == (0, True)

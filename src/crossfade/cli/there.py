@@ -32,7 +32,8 @@ def see_that_it_is_there(place: Place, control: Control, view: View) -> tuple[Ex
     give_up = began + r.terms.ready_deadline
 
     def over(looked: View) -> bool:
-        return not missing(looked) or time.monotonic() > give_up
+        is_whole = not missing(looked) and control.incident(r.plan.component, r.plan.environment) is None
+        return is_whole or time.monotonic() > give_up
 
     after = control.newest()
     ending, seen = Attendance(place, control, r.id, until=over, after=after, fresh=True, looks=True).run()

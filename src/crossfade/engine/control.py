@@ -20,7 +20,7 @@ from crossfade.engine.waiting import settle
 from crossfade.engine.workloads import newest_workload
 from crossfade.rollouts.plan import Plan
 from crossfade.rollouts.rollout import Command, Event, Verb
-from crossfade.store import Store, Verification, WaitingRow
+from crossfade.store import Incident, Store, Verification, WaitingRow
 
 _OVERTAKEN = ("rollout.active", "rollout.outdated")
 
@@ -150,6 +150,10 @@ class Control(Views):
     def hurry(self, component: str, environment: str) -> None:
         """Have what is trusted in a target looked after at once, where no rollout is under way."""
         self.store.keeping.hurry(component, environment)
+
+    def incident(self, component: str, environment: str) -> Incident | None:
+        """What the worker that looks after a target knows to be missing there."""
+        return self.store.keeping.incident(component, environment)
 
     def verify_audit(self) -> Verification:
         """Check the whole record."""

@@ -28,8 +28,10 @@ LEASE = 30.0
 """Seconds for one look and what it mends; a worker that dies in the middle is replaced after them."""
 _LONGEST = 0.8 * LEASE
 _ASK_EVERY = 1.0
-_AT_ONCE = 32
-"""Targets that are looked at side by side, and at most this many each second: they wait for rollouts, not the reverse."""
+_EACH_SECOND = 10
+"""Looks that are begun in a second: one through a real proxy costs some 10 ms of the processor."""
+_MENDING = 32
+"""The same while something is missing, as after a restart of the machine."""
 _FIRST_PAUSE = 0.5
 _REMEMBERED = 1000
 
@@ -45,6 +47,8 @@ class Keeper:
         self._clock, self._in_thread = clock, in_thread
         self._asked_at = -math.inf
         self._looking: set[asyncio.Task[None]] = set()
+        self._missing: set[tuple[str, str]] = set()
+        """Where our last look found that something is."""
         self._rows: dict[str, RolloutRow] = {}
 
     @property
@@ -57,8 +61,8 @@ class Keeper:
         if 0 <= self._clock.now() - self._asked_at < _ASK_EVERY:
             return
         self._asked_at = self._clock.now()
-        room = _AT_ONCE - len(self._looking)
-        if not room:
+        room = (_MENDING if self._missing else _EACH_SECOND) - len(self._looking)
+        if room <= 0:
             return
         try:
             found = await self._in_thread(self._store.keeping.claim, self._worker, limit=room, lease=LEASE)
@@ -89,6 +93,8 @@ class Keeper:
             _log.exception("a look at %s failed in a way that was not foreseen", _name(kept))
             found, error = Repair("a look failed", told=True), f"{type(fault).__name__}: {fault}"
         incident, events = note(kept, found, error)
+        here = {(kept.target.component, kept.target.environment)}
+        self._missing = self._missing - here if incident is None else self._missing | here
         try:
             await self._in_thread(
                 self._store.keeping.done, kept, wake_in=_pause(incident), incident=incident, events=events
@@ -102,9 +108,8 @@ class Keeper:
         if row is None or not row.rollout.finished:
             return Repair(), ""
         site = self._sites.site(row.deployment)
-        instances, router = await asyncio.gather(_instances(site), site.router.observe())
+        (instances, error), router = await asyncio.gather(_instances(site), site.router.observe())
         found = repair(row.rollout, Observed(instances, router), fence=kept.target.fence)
-        error = ""
         for action in found.actions:
             workload = await self._in_thread(workload_of, self._store, row, action.version)
             outcome = await carry_out(action, site, row.deployment, {action.version: workload}.get)
@@ -156,11 +161,12 @@ def _pause(incident: Incident | None) -> float:
     return EVERY if incident is None else min(_FIRST_PAUSE * 2.0 ** min(incident.looks - 1, 10), EVERY)
 
 
-async def _instances(site: Site) -> tuple[Instance, ...] | None:
+async def _instances(site: Site) -> tuple[tuple[Instance, ...] | None, str]:
+    """What there is, or why it cannot be known."""
     try:
-        return await site.runtime.observe()
-    except CrossfadeError:
-        return None
+        return await site.runtime.observe(), ""
+    except CrossfadeError as error:
+        return None, str(error)
 
 
 def _name(kept: Kept) -> str:

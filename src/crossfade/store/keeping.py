@@ -68,6 +68,11 @@ class Keeping:
         if self._database.write(work, durable=bool(events)):  # only then: whoever writes locks the schedule first
             self._database.write(lambda c: _release(c, kept.target.component, kept.target.environment))
 
+    def incident(self, component: str, environment: str) -> Incident | None:
+        """What is known to be missing of a target."""
+        wanted = sa.select(targets.c.incident).where(*_here(component, environment))
+        return _incident(self._database.read(lambda connection: connection.execute(wanted).scalar()))
+
     def hurry(self, component: str, environment: str) -> None:
         """Have a target looked after at once, unless a rollout has it."""
 
@@ -123,8 +128,11 @@ def _kept(connection: sa.Connection, row: Any, now: float, until: float) -> Kept
     here = (rollouts.c.component == row["component"], rollouts.c.environment == row["environment"])
     newest = sa.select(rollouts.c.id).where(*here).order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc()).limit(1)
     target = as_target(row["component"], row["environment"], row, None)
-    incident = None if row["incident"] is None else Incident(**orjson.loads(row["incident"]))
-    return Kept(target, str(connection.execute(newest).scalar_one()), now, until, incident)
+    return Kept(target, str(connection.execute(newest).scalar_one()), now, until, _incident(row["incident"]))
+
+
+def _incident(text: str | None) -> Incident | None:
+    return None if text is None else Incident(**orjson.loads(text))
 
 
 def _here(component: str, environment: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
