@@ -32,6 +32,7 @@ _EACH_SECOND = 10
 """Looks that are begun in a second: one through a real proxy costs some 10 ms of the processor."""
 _MENDING = 32
 """The same while something is missing, as after a restart of the machine."""
+_MENDS_FOR = 5.0
 _FIRST_PAUSE = 0.5
 _REMEMBERED = 1000
 
@@ -47,8 +48,8 @@ class Keeper:
         self._clock, self._in_thread = clock, in_thread
         self._asked_at = -math.inf
         self._looking: set[asyncio.Task[None]] = set()
-        self._missing: set[tuple[str, str]] = set()
-        """Where our last look found that something is."""
+        self._missed_at = -math.inf
+        """When a look last found that something is missing."""
         self._rows: dict[str, RolloutRow] = {}
 
     @property
@@ -61,7 +62,8 @@ class Keeper:
         if 0 <= self._clock.now() - self._asked_at < _ASK_EVERY:
             return
         self._asked_at = self._clock.now()
-        room = (_MENDING if self._missing else _EACH_SECOND) - len(self._looking)
+        is_mending = 0 <= self._clock.now() - self._missed_at < _MENDS_FOR
+        room = (_MENDING if is_mending else _EACH_SECOND) - len(self._looking)
         if room <= 0:
             return
         try:
@@ -93,8 +95,8 @@ class Keeper:
             _log.exception("a look at %s failed in a way that was not foreseen", _name(kept))
             found, error = Repair("a look failed", told=True), f"{type(fault).__name__}: {fault}"
         incident, events = note(kept, found, error)
-        here = {(kept.target.component, kept.target.environment)}
-        self._missing = self._missing - here if incident is None else self._missing | here
+        if incident is not None:
+            self._missed_at = self._clock.now()
         try:
             await self._in_thread(
                 self._store.keeping.done, kept, wake_in=_pause(incident), incident=incident, events=events
