@@ -91,11 +91,15 @@ class Shop:
 
     def die(self) -> None:
         """Everything that runs here dies at once, as when the machine is restarted."""
-        left = [each for each in psutil.process_iter() if self._is_ours(each)]
+        left = self.running()
         for each in left:
             with contextlib.suppress(psutil.Error):
                 each.kill()
         psutil.wait_procs(left)
+
+    def running(self) -> list[psutil.Process]:
+        """Whatever runs because of this shop."""
+        return [each for each in psutil.process_iter() if self._is_ours(each)]
 
     def _is_ours(self, process: psutil.Process) -> bool:
         with contextlib.suppress(psutil.Error):

@@ -155,6 +155,27 @@ def test_what_is_trusted_already_is_brought_back_where_it_is_missing(shop) -> No
     assert shop.run("deploy", "api@1.0.0").code == 0
 
 
+def test_a_component_is_taken_out_of_service_and_comes_back(shop) -> None:
+    nothing = shop.run("down", "api", "--yes", "--json")
+    assert (nothing.code, nothing.document["error"]["code"]) == (2, "target.nothing")
+    assert shop.run("deploy", "api@1.0.0").code == 0
+    unconfirmed = shop.run("down", "api")
+    assert (unconfirmed.code, "api 1.0.0 has visitors in production: nothing was done" in unconfirmed.err) == (2, True)
+    assert "crossfade down api production --yes" in unconfirmed.err
+    assert shop.running()
+    down = shop.run("down", "api", "production", "--yes", "--reason", "moved away", "--json")
+    assert down.code == 0, down.out + down.err
+    holds("AnswerObject", down.document)
+    assert not shop.running()
+    assert shop.run("status", "--json").document["targets"][0]["version"] is None
+    assert shop.run("why", "api").out.startswith("api is out of service in production\n")
+    assert "moved away, by ada" in shop.run("events").out
+    back = shop.run("rollback", "api", "production")
+    assert back.code == 0, back.out + back.err
+    assert shop.run("status", "--json").document["targets"][0]["version"] == "1.0.0"
+    assert shop.run("audit", "verify").code == 0
+
+
 def test_a_worker_carries_what_was_detached(shop) -> None:
     detached = shop.run("deploy", "api@1.0.0", "--detach")
     assert (detached.code, "no worker is alive, so nothing happens yet" in detached.out) == (0, True)

@@ -190,6 +190,29 @@ async def test_a_release_that_comes_while_things_are_brought_back_waits_for_it(w
 
 
 @pytest.mark.real
+async def test_what_is_taken_out_of_service_leaves_nothing_and_may_return(world: World) -> None:
+    """Killed at any instant of it, the next engine ends what is left."""
+    engine = await world.engine()
+    await world.ended(world.deploy("1.0.0"), "done")
+    await engine.stop()
+    assert world.control.retire("shop", "production", actor="ada", reason="moved away") == "1.0.0"
+    for round_ in range(3):
+        dying = await world.engine()
+        await asyncio.sleep(0.1 * round_)
+        await dying.kill()
+    await world.engine()
+    await until(lambda: not world.control.is_retiring("shop", "production"), "it never ended")
+    assert leftovers(world.state) == []
+    assert [each.state for each in await world.site.runtime.observe()] == []
+    assert told(world)[-1] == "target.down: nothing of 1.0.0 runs there any more"
+    back = world.control.rollback(world.deployment(), to=None, actor="ada", reason="second thoughts").rollout
+    await world.ended(back.id, "done")
+    assert await answers(world) == "1.0.0"
+    await world.check_instances("1.0.0")
+    assert world.store.verify_audit().sound
+
+
+@pytest.mark.real
 async def test_what_is_taken_from_an_environment_without_rollout_is_brought_back(ready: World) -> None:
     """Caddy alone is killed, then one instance with its supervisor."""
     world = ready

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from crossfade.core.errors import BadInputError
 from crossfade.rollouts.rollout import Event
-from crossfade.store import Kept, Store, Target, Turn
+from crossfade.store import Incident, Kept, Store, Target, Turn
 from crossfade.store.keeping import EVERY
 from store_samples import deployment, rollout
 
@@ -126,6 +127,39 @@ def test_a_worker_that_ends_keeps_nobody_waiting(
     assert again.take_place()
     assert claimed(again, "v") == ["ro_2"]
     assert kept.rollout == "ro_api"
+
+
+def test_what_is_taken_out_of_service_is_looked_after_until_all_of_it_has_ended(store: Store, other: Store) -> None:
+    released(store)
+    assert store.keeping.retire("api", "production", actor="ada", reason="moved away") == "1.1.0"
+    assert store.keeping.retire("api", "production", actor="ada", reason="again") is None
+    target = other.target("api", "production")
+    assert (target.version, target.slot, target.previous) == (None, None, "1.1.0")
+    (kept,) = other.keeping.claim("v", limit=MANY, lease=LONG)
+    assert kept.retiring
+    assert other.keeping.is_retiring("api", "production")
+    other.keeping.done(kept, wake_in=0.0, incident=Incident(kept.at, 1, ""))  # something is left
+    (kept,) = other.keeping.claim("v", limit=MANY, lease=LONG)
+    with pytest.raises(BadInputError, match="is being taken out of service") as refused:
+        store.create(rollout("ro_2", fence=target.fence, now=2000.0), deployment(), "ada")
+    assert refused.value.code == "target.retiring"
+    other.keeping.done(kept, wake_in=0.0, events=[Event("target.down", "nothing runs there any more")])
+    assert not store.keeping.is_retiring("api", "production")
+    assert store.keeping.claim("w", limit=MANY, lease=LONG) == []
+    store.create(rollout("ro_2", fence=target.fence, now=2000.0), deployment(), "ada")
+    assert claimed(store) == ["ro_2"]
+    told = [(row.kind, row.actor, row.text) for row in store.events() if row.kind.startswith("target.")]
+    assert told[0] == ("target.retired", "ada", "moved away")
+    assert store.verify_audit().sound
+
+
+def test_nothing_is_taken_out_of_service_under_a_rollout(store: Store) -> None:
+    assert store.keeping.retire("api", "production", actor="ada", reason="") is None
+    released(store)
+    following(store)
+    with pytest.raises(BadInputError, match="under way"):
+        store.keeping.retire("api", "production", actor="ada", reason="")
+    assert store.target("api", "production").version == "1.1.0"
 
 
 class Inside:

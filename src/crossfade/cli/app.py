@@ -67,6 +67,7 @@ COMMANDS: Final[dict[str, tuple[Entry, ...]]] = {
         Entry("backtest", "prove:backtest", "Replay a judge over recorded traffic, and tell what would have happened."),
         Entry("audit", "prove:audit", "Prove that nothing was changed in the record (audit verify)."),
         Entry("worker", "operate:worker", "Run the engine until it is told to end."),
+        Entry("down", "operate:down", "Take a component out of service: visitors lose it, its instances end."),
     ),
 }
 """All commands, by what people come for."""

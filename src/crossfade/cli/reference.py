@@ -43,6 +43,7 @@ _PRINTS = {
     "abort": "AnswerObject",
     "rollback": "AnswerObject",
     "retry": "AnswerObject",
+    "down": "AnswerObject",
     "check": "CheckObject",
     "init": "InitObject",
     "audit verify": "AuditObject",

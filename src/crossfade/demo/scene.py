@@ -137,7 +137,7 @@ async def clear(scene: Scene) -> None:
     """End all that runs because of the scene, the proxy last; harmless when nothing does."""
     site = scene.site
     ends = await asyncio.gather(*(site.runtime.stop(slot) for slot in SLOTS), return_exceptions=True)
-    await site.router.close()  # type: ignore[attr-defined]  # the real routers have it beside the port's methods
+    await site.router.close()
     for end in ends:
         if isinstance(end, BaseException):
             raise end

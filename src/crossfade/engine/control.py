@@ -151,6 +151,25 @@ class Control(Views):
         """Have what is trusted in a target looked after at once, where no rollout is under way."""
         self.store.keeping.hurry(component, environment)
 
+    def retire(self, component: str, environment: str, *, actor: str, reason: str = "") -> str:
+        """Take a target out of service: visitors lose it, and all of its instances end. The version that ran there.
+
+        BadInputError `rollout.active` while a rollout is under way, `target.nothing` where nothing was released.
+        """
+        version = self.store.keeping.retire(component, environment, actor=actor, reason=reason)
+        if version is None:
+            raise BadInputError(
+                "target.nothing",
+                f"nothing of {component} is in service in {environment}",
+                where=f"{component} in {environment}",
+                next="crossfade status",
+            )
+        return version
+
+    def is_retiring(self, component: str, environment: str) -> bool:
+        """Whether what is there has still to end."""
+        return self.store.keeping.is_retiring(component, environment)
+
     def incident(self, component: str, environment: str) -> Incident | None:
         """What the worker that looks after a target knows to be missing there."""
         return self.store.keeping.incident(component, environment)

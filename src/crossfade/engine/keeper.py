@@ -23,6 +23,7 @@ from crossfade.rollouts.rollout import Event, Observed
 from crossfade.runtimes.port import Instance
 from crossfade.store import Incident, Kept, RolloutRow, Store
 from crossfade.store.keeping import EVERY
+from crossfade.traffic.port import SLOTS
 
 LEASE = 30.0
 """Seconds for one look and what it mends; a worker that dies in the middle is replaced after them."""
@@ -110,6 +111,8 @@ class Keeper:
         if row is None or not row.rollout.finished:
             return Repair(), ""
         site = self._sites.site(row.deployment)
+        if kept.retiring:
+            return await _end(site)
         (instances, error), router = await asyncio.gather(_instances(site), site.router.observe())
         found = repair(row.rollout, Observed(instances, router), fence=kept.target.fence)
         for action in found.actions:
@@ -143,6 +146,8 @@ def note(kept: Kept, found: Repair, error: str) -> tuple[Incident | None, tuple[
     {'seconds': 3.0}
     """
     before = kept.incident
+    if kept.retiring and not found.missing:
+        return None, (Event("target.down", f"nothing of {kept.target.previous} runs there any more"),)
     if not found.missing:
         if before is None or not before.said:
             return None, ()
@@ -161,6 +166,15 @@ def note(kept: Kept, found: Repair, error: str) -> tuple[Incident | None, tuple[
 def _pause(incident: Incident | None) -> float:
     """Soon again while something is missing, and less often the longer it goes on."""
     return EVERY if incident is None else min(_FIRST_PAUSE * 2.0 ** min(incident.looks - 1, 10), EVERY)
+
+
+async def _end(site: Site) -> tuple[Repair, str]:
+    """End all that is there, visitors' way to it first; what is left is ended at the next look."""
+    await site.router.close()
+    for slot in SLOTS:
+        await site.runtime.stop(slot)
+    left = [each.id for each in await site.runtime.observe() if each.state != "gone"]
+    return (Repair(f"{', '.join(left)} has still to end") if left else Repair()), ""
 
 
 async def _instances(site: Site) -> tuple[tuple[Instance, ...] | None, str]:

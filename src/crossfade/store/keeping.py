@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from crossfade.core.errors import BadInputError
 from crossfade.rollouts.rollout import Event, Rollout
 from crossfade.store import queries
 from crossfade.store.audit import Subject
@@ -59,7 +60,10 @@ class Keeping:
             mine = (*_here(target.component, target.environment), targets.c.kept_until == kept.until)
             later = sa.case((targets.c.next_at.is_(None), None), else_=now + wake_in)
             known = None if incident is None else orjson.dumps(incident).decode()
-            update = sa.update(targets).where(*mine).values(kept_until=0.0, next_at=later, incident=known)
+            left = kept.retiring and incident is not None
+            update = (
+                sa.update(targets).where(*mine).values(kept_until=0.0, next_at=later, incident=known, retiring=left)
+            )
             row = connection.execute(update.returning(targets.c.next_at)).first()
             about = Subject(component=target.component, environment=target.environment)
             record(connection, now, [(about, event) for event in events])
@@ -67,6 +71,38 @@ class Keeping:
 
         if self._database.write(work, durable=bool(events)):  # only then: whoever writes locks the schedule first
             self._database.write(lambda c: _release(c, kept.target.component, kept.target.environment))
+
+    def retire(self, component: str, environment: str, *, actor: str, reason: str) -> str | None:
+        """Have all that is there end; the version that was trusted, None where there was none.
+
+        BadInputError `rollout.active` while a rollout has the target. `crossfade rollback` brings the version back.
+        """
+
+        def work(connection: sa.Connection) -> str | None:
+            here = _here(component, environment)
+            row = connection.execute(sa.select(targets).where(*here).with_for_update()).mappings().first()
+            if row is None or row["version"] is None:
+                return None
+            if row["next_at"] is None:
+                raise BadInputError(
+                    "rollout.active",
+                    f"a rollout of {component} is under way in {environment}",
+                    where=f"{component} in {environment}",
+                    next=f"crossfade abort {component} {environment}, then again",
+                )
+            gone = {"version": None, "slot": None, "previous": row["version"], "incident": None, "retiring": True}
+            connection.execute(sa.update(targets).where(*here).values(**gone, next_at=queries.AT_ONCE))
+            text = reason or f"{component} is taken out of service in {environment}"
+            event = Event("target.retired", text, actor, {"version": row["version"]})
+            record(connection, self._database.now(connection), [(Subject(None, component, environment), event)])
+            return str(row["version"])
+
+        return self._database.write(work)
+
+    def is_retiring(self, component: str, environment: str) -> bool:
+        """Whether what is there has still to end."""
+        wanted = sa.select(targets.c.retiring).where(*_here(component, environment))
+        return bool(self._database.read(lambda connection: connection.execute(wanted).scalar()))
 
     def incident(self, component: str, environment: str) -> Incident | None:
         """What is known to be missing of a target."""
@@ -84,10 +120,20 @@ class Keeping:
 
 
 def hand_over(connection: sa.Connection, rollout: Rollout, now: float) -> None:
-    """A rollout that begins takes its target; nobody looks at it before whoever looks after the target is done."""
-    here = _here(rollout.plan.component, rollout.plan.environment)
-    update = sa.update(targets).where(*here).values(next_at=None, incident=None).returning(targets.c.kept_until)
-    until = connection.execute(update).scalar() or 0.0
+    """A rollout that begins takes its target; nobody looks at it before whoever looks after the target is done.
+
+    BadInputError `target.retiring` while what was there has still to end.
+    """
+    component, environment = rollout.plan.component, rollout.plan.environment
+    update = sa.update(targets).where(*_here(component, environment)).values(next_at=None, incident=None)
+    until, retiring = connection.execute(update.returning(targets.c.kept_until, targets.c.retiring)).one()
+    if retiring:
+        raise BadInputError(
+            "target.retiring",
+            f"{component} is being taken out of service in {environment}",
+            where=f"{component} in {environment}",
+            next=f"let it end first: crossfade down {component} {environment}",
+        )
     if now < until <= now + _FAR:
         connection.execute(sa.update(schedule).where(schedule.c.rollout == rollout.id).values(lease_until=until))
 
@@ -128,7 +174,9 @@ def _kept(connection: sa.Connection, row: Any, now: float, until: float) -> Kept
     here = (rollouts.c.component == row["component"], rollouts.c.environment == row["environment"])
     newest = sa.select(rollouts.c.id).where(*here).order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc()).limit(1)
     target = as_target(row["component"], row["environment"], row, None)
-    return Kept(target, str(connection.execute(newest).scalar_one()), now, until, _incident(row["incident"]))
+    return Kept(
+        target, str(connection.execute(newest).scalar_one()), now, until, _incident(row["incident"]), row["retiring"]
+    )
 
 
 def _incident(text: str | None) -> Incident | None:
@@ -147,7 +195,11 @@ def _passed(column: sa.Column[float]) -> sa.ColumnElement[bool]:
     return sa.or_(column <= sa.bindparam("now"), column > sa.bindparam("far"))
 
 
-_DUE = (targets.c.version.is_not(None), _passed(targets.c.next_at), _passed(targets.c.kept_until))
+_DUE = (
+    sa.or_(targets.c.version.is_not(None), targets.c.retiring),
+    _passed(targets.c.next_at),
+    _passed(targets.c.kept_until),
+)
 _ANY_DUE = sa.select(sa.literal(1)).where(*_DUE).limit(1)
 _PICK = (
     sa.select(targets.c.component, targets.c.environment)
@@ -169,5 +221,6 @@ _CLAIM = (
         targets.c.previous,
         targets.c.fence,
         targets.c.incident,
+        targets.c.retiring,
     )
 )

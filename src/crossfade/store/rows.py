@@ -45,7 +45,7 @@ class Kept:
     """A target in which no rollout is under way, ours to look after until the lease ends.
 
     `rollout` is the id of the one that ended last; `at` is the database's time of the claim, `until` that of the lease's
-    end; `incident` is what is known to be missing.
+    end; `incident` is what is known to be missing; `retiring` is whether all that is there shall end.
     """
 
     target: Target
@@ -53,6 +53,7 @@ class Kept:
     at: float
     until: float
     incident: Incident | None = None
+    retiring: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,10 @@ targets = sa.Table(
     sa.Column("keeper", sa.Text, nullable=False, server_default=""),
     sa.Column("kept_until", sa.Double, nullable=False, server_default="0"),
     sa.Column("incident", sa.Text),
+    sa.Column("retiring", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 """`next_at` is when it is looked after next: what is trusted is kept there. NULL while a rollout has the target.
-`incident` is JSON, where something is missing."""
+`incident` is JSON, where something is missing; `retiring` says that all that is there shall end."""
 
 rollouts = sa.Table(
     "rollouts",

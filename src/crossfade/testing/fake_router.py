@@ -94,6 +94,11 @@ class FakeRouter:
             self.proxy.tally.prove(now)
         return self.proxy.tally.counts(since, now)
 
+    async def close(self) -> None:
+        """Forget the target."""
+        self._reach()
+        self.proxy.empty()
+
     def _reach(self) -> None:
         if self.proxy.down:
             raise UnreachableError("router.unreachable", "the fake proxy is down", next="bring it up")

@@ -129,6 +129,19 @@ class RouterContract(ABC):
         await router.apply(newer, fence=8)
         assert await router.confirm(newer)
 
+    async def test_what_is_closed_is_gone_until_it_is_applied_again(
+        self, router: Router, upstreams: dict[Slot, tuple[str, ...]]
+    ) -> None:
+        """Closing twice, or by another Crossfade, is no fault."""
+        await router.apply(Routes(upstreams, 2500, "blue"), fence=3)
+        for each in (router, router, self.again(router)):
+            await each.close()
+        routes = (await router.observe()).routes
+        assert routes is None or not any(routes.upstreams.values())
+        newer = Routes(upstreams, 500, "blue")
+        await router.apply(newer, fence=8)
+        assert await router.confirm(newer)
+
     async def test_applying_again_changes_nothing(self, router: Router, upstreams: dict[Slot, tuple[str, ...]]) -> None:
         """A retry after a crash is harmless."""
         routes = Routes(upstreams, 2500, "blue")

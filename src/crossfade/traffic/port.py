@@ -153,3 +153,7 @@ class Router(Protocol):
     async def counts(self, since: float) -> Counts:
         """Closed one-second buckets that start at or after `since` (epoch seconds)."""
         ...
+
+    async def close(self) -> None:
+        """End what was made for this target, in the router or beside it: visitors lose the address. `apply` makes it again."""
+        ...

@@ -16,6 +16,7 @@ from crossfade.core.ids import is_id
 if TYPE_CHECKING:
     from crossfade.engine.control import Control
     from crossfade.engine.views import View, Views
+    from crossfade.store import Target
 
 _FOLLOW_EVERY = 0.5
 _PAGE = 1000
@@ -72,7 +73,6 @@ def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole
     from crossfade.cli.render.objects import rollout_object, waiting_objects  # noqa: PLC0415 - heavy
     from crossfade.cli.render.status import Standing, grid, tree  # noqa: PLC0415 - heavy
     from crossfade.cli.render.waiting import waiting_lines  # noqa: PLC0415 - heavy
-    from crossfade.cli.standing import missing  # noqa: PLC0415 - heavy
 
     now, watched = time.time(), views.has_worker()
     seen = refresh([views.current(*target) for target in targets], watched=watched)
@@ -104,9 +104,16 @@ def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole
         place.printer.line(line)
     if not watched and (waits or any(view is not None and not view.rollout.finished for _, view in found)):
         place.printer.line("\nno worker is alive, so nothing moves: `crossfade status --watch` or `crossfade worker`")
-    elif not watched and any(view is not None and view.rollout.finished and missing(view) for _, view in found):
+    elif not watched and any(_lacks(target, view) for target, view in found):
         place.printer.line("\nno worker is alive, so nothing brings back what is missing: `crossfade worker`")
     return ExitCode.DONE
+
+
+def _lacks(target: Target, view: View | None) -> bool:
+    """Whether something that is in service is missing."""
+    from crossfade.cli.standing import missing  # noqa: PLC0415 - heavy
+
+    return view is not None and target.version is not None and view.rollout.finished and bool(missing(view))
 
 
 def _status_of_rollout(place: Place, views: Views, view: View) -> int:
@@ -159,12 +166,16 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
             view = views.current(*target)
         blockers = _blockers(place, views, target, view, version)
         watched = views.has_worker()
-        if view is not None and view.rollout.finished and _is_newest(views, view):
+        in_service = views.target(*target).version is not None
+        if view is not None and view.rollout.finished and in_service and _is_newest(views, view):
             (view,) = refresh([view], watched=watched)
         if place.printer.as_json:
             _why_document(place, views, target, blockers, view)
         else:
             now = time.time()
+            if view is not None and view.rollout.status == "done" and not in_service:
+                place.printer.line(f"{target[0]} is out of service in {target[1]}")
+                view = None
             lines = why_lines(target, view, version, blockers, now, watched=watched)
             if version is not None and (meets := _meets(place, views, target)):
                 lines.append(f"  meets     {meets}")

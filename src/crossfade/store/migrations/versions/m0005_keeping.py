@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.add_column("targets", sa.Column("keeper", sa.Text, nullable=False, server_default=""))
     op.add_column("targets", sa.Column("kept_until", sa.Double, nullable=False, server_default="0"))
     op.add_column("targets", sa.Column("incident", sa.Text))
+    op.add_column("targets", sa.Column("retiring", sa.Boolean, nullable=False, server_default=sa.false()))
     op.create_index("rollouts_of_target", "rollouts", ["component", "environment", "created_at"])
     op.execute(
         "UPDATE targets SET next_at = 0 WHERE NOT EXISTS (SELECT 1 FROM rollouts WHERE rollouts.active"
