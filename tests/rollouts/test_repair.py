@@ -40,7 +40,7 @@ def mend(w: World, *, times: int = 3) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda each: each.kind)
 def test_where_a_rollout_has_left_all_well_there_is_nothing_to_do(strategy, bad):
     w = ended(strategy, bad=bad)
-    assert (w.rollout.status == "rolled-back") == (bad and strategy.kind != "direct")
+    assert w.rollout.status == ("rolled-back" if bad else "done")
     assert found(w) == Repair()
 
 
@@ -104,6 +104,17 @@ def test_an_instance_that_was_started_again_by_its_supervisor_is_everyday():
     lacks = found(w)
     assert [action.kind for action in lacks.actions] == ["route"]
     assert not lacks.told
+
+
+def test_where_others_scale_any_number_is_right_but_none():
+    w = ended()
+    w.instances["green"] = w.instances["green"][:1]
+    w.routes = replace(w.routes, upstreams={**w.routes.upstreams, "green": (w.instances["green"][0].address,)})
+    assert repair(w.rollout, w.observe(), fence=w.fence, scaled_by_others=True) == Repair()
+    assert found(w).missing == "1 of 2 instances of 1.1.0 are there"
+    w.instances["green"] = []
+    lacks = repair(w.rollout, w.observe(), fence=w.fence, scaled_by_others=True)
+    assert [action.kind for action in lacks.actions] == ["start"]
 
 
 def test_where_the_runtime_does_not_answer_nothing_is_done():

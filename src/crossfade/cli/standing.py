@@ -197,8 +197,9 @@ def missing(view: View) -> str:
         return ""
     observed = Observed(view.seen.instances, view.seen.router)
     slot, version, wanted = left_behind(view.rollout)
-    lacks = repair(view.rollout, observed, fence=0).missing
-    if not lacks and version is not None and (ready := observed.ready(slot)) < wanted:
+    scaled = view.deployment.settings.runtime.scaled_by_others
+    lacks = repair(view.rollout, observed, fence=0, scaled_by_others=scaled).missing
+    if not lacks and not scaled and version is not None and (ready := observed.ready(slot)) < wanted:
         return f"{ready} of {wanted} instances of {version} are ready"
     return lacks
 

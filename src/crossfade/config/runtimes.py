@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,12 @@ class Resources(Section):
     cpus: float | None = Field(default=None, gt=0, le=1024, description="Processors, such as 0.5.")
 
 
-class ProcessRuntime(Section):
+class _Runtime(Section):
+    scaled_by_others: ClassVar[bool] = False
+    """Whether the number of instances may rightly be changed by others, an autoscaler or a person."""
+
+
+class ProcessRuntime(_Runtime):
     """Instances are processes of this machine."""
 
     kind: Literal["process"] = Field(default="process", description="The kind of runtime.")
@@ -39,7 +44,7 @@ class Tls(Section):
     key: str = Field(min_length=1, description="File of its key.")
 
 
-class DockerRuntime(Section):
+class DockerRuntime(_Runtime):
     """Instances are containers of a Docker Engine: this machine's, or one that is reached by ssh or TLS."""
 
     kind: Literal["docker"] = Field(default="docker", description="The kind of runtime.")
@@ -74,9 +79,10 @@ class DockerRuntime(Section):
         return self
 
 
-class KubernetesRuntime(Section):
+class KubernetesRuntime(_Runtime):
     """Instances are pods: one Deployment and one Service for each slot, beside whatever else is there."""
 
+    scaled_by_others: ClassVar[bool] = True
     kind: Literal["kubernetes"] = Field(default="kubernetes", description="The kind of runtime.")
     kubeconfig: str | None = Field(
         default=None,
@@ -90,7 +96,7 @@ class KubernetesRuntime(Section):
     pull_secrets: tuple[str, ...] = Field(default=(), description="Secrets by which the cluster pulls images.")
 
 
-class PluginRuntime(Section):
+class PluginRuntime(_Runtime):
     """A runtime of another package, found by the entry point group `crossfade.runtimes`."""
 
     kind: Literal["plugin"] = Field(default="plugin", description="The kind of runtime.")

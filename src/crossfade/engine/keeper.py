@@ -114,7 +114,12 @@ class Keeper:
         if kept.retiring:
             return await _end(site)
         (instances, error), router = await asyncio.gather(_instances(site), site.router.observe())
-        found = repair(row.rollout, Observed(instances, router), fence=kept.target.fence)
+        found = repair(
+            row.rollout,
+            Observed(instances, router),
+            fence=kept.target.fence,
+            scaled_by_others=row.deployment.settings.runtime.scaled_by_others,
+        )
         for action in found.actions:
             workload = await self._in_thread(workload_of, self._store, row, action.version)
             outcome = await carry_out(action, site, row.deployment, {action.version: workload}.get)

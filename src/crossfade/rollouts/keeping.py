@@ -26,9 +26,10 @@ class Repair:
     told: bool = False
 
 
-def repair(ended: Rollout, observed: Observed, *, fence: int) -> Repair:
+def repair(ended: Rollout, observed: Observed, *, fence: int, scaled_by_others: bool = False) -> Repair:
     """What brings back what the rollout that `ended` last has left; `fence` is the target's newest.
 
+    Where instances are `scaled_by_others`, any number of them is right but none at all.
     Nothing is ever stopped. Traffic is told of instances once there are some; none is known where the runtime
     does not answer, and then nothing is done.
     """
@@ -39,7 +40,8 @@ def repair(ended: Rollout, observed: Observed, *, fence: int) -> Repair:
         return Repair()
     missing, actions = [], []
     there = [i for i in observed.in_slot(slot) if i.state != "gone"]
-    if len(there) < wanted:
+    lacks = len(there) < (min(1, wanted) if scaled_by_others else wanted)
+    if lacks:
         missing.append(f"{len(there)} of {wanted} instances of {version} are there")
         actions.append(Action(_id(ended, "start"), "start", slot, version=version, count=wanted))
     routes = wanted_routes(ended, observed)
@@ -50,7 +52,7 @@ def repair(ended: Rollout, observed: Observed, *, fence: int) -> Repair:
     everyday = differs == INSTANCES
     if differs and not (everyday and missing):
         missing.append(differs)
-    return Repair("; ".join(missing), tuple(actions), told=bool(missing) and (len(there) < wanted or not everyday))
+    return Repair("; ".join(missing), tuple(actions), told=bool(missing) and (lacks or not everyday))
 
 
 def left_behind(ended: Rollout) -> tuple[Slot, str | None, int]:
