@@ -63,7 +63,7 @@ def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
         first = f"{name} is under way, at {share(r.share)}, {step_title(r)}"
         facts += _what_it_waits_for(view, now)
     if r.finished and (lacks := missing(view)):
-        first = f"{name.replace(r.plan.version, left_behind(r)[1] or '', 1)} is trusted, but not all of it is there"
+        first = f"{name} is trusted, but not all of it is there" if r.status == "done" else first
         facts += [("missing", one_line(lacks)), ("brought back by", _brought_back(r, watched=watched))]
     facts += _rules(view)
     if not r.finished and not watched:
