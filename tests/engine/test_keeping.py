@@ -13,6 +13,7 @@ from engine_world import World, leftovers, processes_of, until
 from virtual_world import HOUR, MINUTE, VirtualWorld
 
 from crossfade.config.strategies import BlueGreen, Canary, Direct, Rolling, Stage
+from crossfade.core.errors import BadInputError
 from crossfade.store.keeping import EVERY
 from crossfade.testing.runtime_contract import all_ready, eventually
 from patience import PATIENCE
@@ -102,6 +103,33 @@ async def test_a_release_begins_at_once_where_something_cannot_be_mended(virtual
     before = len(told(virtual))
     await pass_time(virtual, MINUTE)
     assert len(told(virtual)) == before
+
+
+async def test_what_is_taken_out_of_service_ends_even_where_the_router_cannot_be_told(virtual: VirtualWorld) -> None:
+    virtual.proxy.down = True
+    virtual.control.retire("shop", "production", actor="ada")
+    await virtual.work(lambda: not virtual.control.is_retiring("shop", "production"))
+    assert virtual.machine.seen() == ()
+    assert told(virtual)[-1].startswith(
+        "target.down: nothing of 1.0.0 runs there any more; the router could not be told"
+    )
+    virtual.proxy.down = False
+    view = await virtual.run(virtual.deploy("1.1.0"))
+    assert view.rollout.status == "done"
+
+
+async def test_what_cannot_end_yet_is_tried_again_until_it_can(virtual: VirtualWorld) -> None:
+    virtual.machine.down = True
+    virtual.control.retire("shop", "production", actor="ada", reason="moved away")
+    await pass_time(virtual, MINUTE)
+    assert virtual.control.is_retiring("shop", "production")
+    with pytest.raises(BadInputError, match="is being taken out of service"):
+        virtual.deploy("1.1.0")
+    virtual.machine.down = False
+    await virtual.work(lambda: not virtual.control.is_retiring("shop", "production"))
+    assert virtual.machine.seen() == ()
+    kinds = [each.partition(":")[0] for each in told(virtual)]
+    assert kinds == ["target.retired", "target.failing", "target.down"]
 
 
 # -- for real ---------------------------------------------------------------------------------------------

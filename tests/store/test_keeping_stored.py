@@ -153,6 +153,16 @@ def test_what_is_taken_out_of_service_is_looked_after_until_all_of_it_has_ended(
     assert store.verify_audit().sound
 
 
+def test_what_is_taken_out_of_service_during_a_look_is_not_forgotten_by_it(store: Store, other: Store) -> None:
+    released(store)
+    kept = due(store)
+    assert other.keeping.retire("api", "production", actor="ada", reason="") == "1.1.0"
+    store.keeping.done(kept, wake_in=EVERY)
+    assert store.keeping.is_retiring("api", "production")
+    (again,) = store.keeping.claim("w", limit=MANY, lease=LONG)
+    assert again.retiring
+
+
 def test_nothing_is_taken_out_of_service_under_a_rollout(store: Store) -> None:
     assert store.keeping.retire("api", "production", actor="ada", reason="") is None
     released(store)

@@ -58,8 +58,8 @@ class Keeper:
         """Whether something is being looked at."""
         return bool(self._looking)
 
-    async def claim(self) -> None:
-        """Begin to look at what is due; asks once a second."""
+    async def claim(self, ask: InThread) -> None:
+        """Begin to look at what is due. Asks the store once a second, by `ask`, since that may take long."""
         if 0 <= self._clock.now() - self._asked_at < _ASK_EVERY:
             return
         self._asked_at = self._clock.now()
@@ -68,9 +68,12 @@ class Keeper:
         if room <= 0:
             return
         try:
-            found = await self._in_thread(self._store.keeping.claim, self._worker, limit=room, lease=LEASE)
+            found = await ask(self._store.keeping.claim, self._worker, limit=room, lease=LEASE)
         except CrossfadeError as error:
             _log.warning("what is trusted was not looked after: %s", error.what)
+            return
+        except Exception:  # noqa: BLE001 - it must not stop the rollouts
+            _log.exception("what is trusted could not be looked after, in a way that was not foreseen")
             return
         for kept in found:
             task = asyncio.create_task(self._look(kept))
@@ -109,7 +112,7 @@ class Keeper:
         """What was missing, and why it still is, where it could not be mended."""
         row = await self._row(kept.rollout)
         if row is None or not row.rollout.finished:
-            return Repair(), ""
+            return Repair("nothing is known of what was released"), ""
         site = self._sites.site(row.deployment)
         if kept.retiring:
             return await _end(site)
@@ -152,7 +155,8 @@ def note(kept: Kept, found: Repair, error: str) -> tuple[Incident | None, tuple[
     """
     before = kept.incident
     if kept.retiring and not found.missing:
-        return None, (Event("target.down", f"nothing of {kept.target.previous} runs there any more"),)
+        text = f"nothing of {kept.target.previous} runs there any more" + (f"; {error}" if error else "")
+        return None, (Event("target.down", text),)
     if not found.missing:
         if before is None or not before.said:
             return None, ()
@@ -174,12 +178,19 @@ def _pause(incident: Incident | None) -> float:
 
 
 async def _end(site: Site) -> tuple[Repair, str]:
-    """End all that is there, visitors' way to it first; what is left is ended at the next look."""
-    await site.router.close()
+    """End all that is there, visitors' way to it first; what is left is ended at the next look.
+
+    A router that cannot be told keeps nothing from its end: it leads to nobody then.
+    """
+    error = ""
+    try:
+        await site.router.close()
+    except (CrossfadeError, OSError) as fault:
+        error = f"the router could not be told: {fault}"
     for slot in SLOTS:
         await site.runtime.stop(slot)
     left = [each.id for each in await site.runtime.observe() if each.state != "gone"]
-    return (Repair(f"{', '.join(left)} has still to end") if left else Repair()), ""
+    return (Repair(f"{', '.join(left)} has still to end") if left else Repair()), error
 
 
 async def _instances(site: Site) -> tuple[tuple[Instance, ...] | None, str]:

@@ -140,7 +140,7 @@ class Worker:
         try:
             while not self._stop.is_set() and not done():
                 await self._settle()
-                await keeper.claim()
+                await keeper.claim(self._watching)
                 await self._claim()
             await asyncio.gather(*self._looking, return_exceptions=True)
             await asyncio.wait_for(self._unwritten.join(), LEASE)

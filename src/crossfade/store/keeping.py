@@ -53,17 +53,22 @@ class Keeping:
     def done(
         self, kept: Kept, *, wake_in: float, incident: Incident | None = None, events: Sequence[Event] = ()
     ) -> None:
-        """Give a target back with what is missing there, and record it; whoever took it over meanwhile begins at once."""
+        """Give a target back with what is missing there, and record it; whoever took it over meanwhile begins at once.
+
+        What is `retiring` is so no longer where nothing is missing, that is: where nothing has still to end.
+        """
 
         def work(connection: sa.Connection) -> bool:
             now, target = self._database.now(connection), kept.target
             mine = (*_here(target.component, target.environment), targets.c.kept_until == kept.until)
             later = sa.case((targets.c.next_at.is_(None), None), else_=now + wake_in)
             known = None if incident is None else orjson.dumps(incident).decode()
-            left = kept.retiring and incident is not None
-            update = (
-                sa.update(targets).where(*mine).values(kept_until=0.0, next_at=later, incident=known, retiring=left)
-            )
+            values = {"kept_until": 0.0, "next_at": later, "incident": known}
+            if kept.retiring:
+                values["retiring"] = incident is not None
+            else:  # what somebody takes out of service during the look is looked after again at once
+                values["next_at"] = sa.case((targets.c.retiring, queries.AT_ONCE), else_=later)
+            update = sa.update(targets).where(*mine).values(**values)
             row = connection.execute(update.returning(targets.c.next_at)).first()
             about = Subject(component=target.component, environment=target.environment)
             record(connection, now, [(about, event) for event in events])
