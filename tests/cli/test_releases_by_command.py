@@ -133,11 +133,17 @@ def test_what_is_trusted_already_is_brought_back_where_it_is_missing(shop) -> No
     assert why.startswith("api 1.0.0 in production is trusted, but not all of it is there\n")
     assert "missing          0 of 1 instances of 1.0.0 are there" in why
     assert "crossfade deploy api@1.0.0 production" in why
+    for asked, shape in ((("status", "--json"), "StatusObject"), (("why", "api", "--json"), "WhyObject")):
+        document = shop.run(*asked).document
+        holds(shape, document)
+        told = document["targets"][0] if shape == "StatusObject" else document
+        assert told["missing"].startswith("0 of 1 instances of 1.0.0 are there; ")
 
     again = shop.run("deploy", "api@1.0.0")
     assert again.code == 0, again.out + again.err
     assert "api 1.0.0 is trusted in production already, but 0 of 1 instances" in again.out
     assert "✓ api 1.0.0 has all of the traffic in production again" in again.out
+    assert shop.run("status", "--json").document["targets"][0]["missing"] is None
     assert [each["version"] for each in shop.run("history", "--json").document["rollouts"]] == ["1.0.0"]
     kinds = [json.loads(line)["kind"] for line in shop.run("events", "--json").out.splitlines()]
     assert "target.repair" in kinds
@@ -167,6 +173,7 @@ def test_a_component_is_taken_out_of_service_and_comes_back(shop) -> None:
     assert down.code == 0, down.out + down.err
     holds("AnswerObject", down.document)
     assert not shop.running()
+    assert shop.run("why", "api", "--json").document["missing"] is None
     assert shop.run("status", "--json").document["targets"][0]["version"] is None
     assert shop.run("why", "api").out.startswith("api is out of service in production\n")
     assert "moved away, by ada" in shop.run("events").out

@@ -86,7 +86,7 @@ async def test_what_cannot_be_mended_is_told_once_and_tried_as_long_as_it_lasts(
     virtual.proxy.down = True
     await pass_time(virtual, 15 * MINUTE)
     (entry,) = told(virtual)
-    assert entry.startswith("target.failing: the fake proxy is down: ")
+    assert entry.startswith("target.failing: the fake proxy is down\n")
     virtual.proxy.down = False
     await pass_time(virtual, 3 * EVERY)
     assert told(virtual)[1:] == ["target.whole: 1.0.0 is whole again"]
@@ -100,6 +100,9 @@ async def test_a_release_begins_at_once_where_something_cannot_be_mended(virtual
     virtual.at(30, lambda: setattr(virtual.proxy, "down", False))
     view = await virtual.run(rollout)
     assert view.rollout.status == "done"
+    created, *rows = virtual.store.events(rollout=rollout)
+    wanted = next(row for row in rows if row.kind == "action.wanted")
+    assert wanted.at - created.at < 5, "it waited for who looks after the target"
     before = len(told(virtual))
     await pass_time(virtual, MINUTE)
     assert len(told(virtual)) == before
@@ -145,6 +148,13 @@ def restart_of_the_machine(world: World) -> int:
     return len(left)
 
 
+async def released(world: World) -> None:
+    """1.0.0 has all of the traffic, and no engine works."""
+    engine = await world.engine()
+    await world.ended(world.deploy("1.0.0"), "done")
+    await engine.stop()
+
+
 async def answers(world: World) -> str:
     """The version that visitors get, once somebody answers."""
     async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(PATIENCE):
@@ -170,9 +180,7 @@ async def test_after_a_restart_of_the_machine_on_postgresql(postgres_world: Worl
 
 
 async def restarted(world: World, *, engines: int = 1) -> None:
-    engine = await world.engine()
-    await world.ended(world.deploy("1.0.0"), "done")
-    await engine.stop()
+    await released(world)
     assert restart_of_the_machine(world) >= 2 * 2 + 2  # supervisors, instances, Caddy, the counter
     for _ in range(engines):
         await world.engine()
@@ -188,9 +196,7 @@ async def restarted(world: World, *, engines: int = 1) -> None:
 
 @pytest.mark.real
 async def test_an_engine_that_is_killed_while_it_brings_things_back_leaves_it_to_the_next(world: World) -> None:
-    engine = await world.engine()
-    await world.ended(world.deploy("1.0.0"), "done")
-    await engine.stop()
+    await released(world)
     for round_ in range(4):
         restart_of_the_machine(world)
         dying = await world.engine()
@@ -206,9 +212,7 @@ async def test_an_engine_that_is_killed_while_it_brings_things_back_leaves_it_to
 @pytest.mark.real
 async def test_a_release_that_comes_while_things_are_brought_back_waits_for_it(world: World) -> None:
     """Whatever comes first, in the end exactly the new version runs."""
-    engine = await world.engine()
-    await world.ended(world.deploy("1.0.0"), "done")
-    await engine.stop()
+    await released(world)
     restart_of_the_machine(world)
     world.settings["strategy"] = Direct()
     await world.engine()
@@ -220,9 +224,7 @@ async def test_a_release_that_comes_while_things_are_brought_back_waits_for_it(w
 @pytest.mark.real
 async def test_what_is_taken_out_of_service_leaves_nothing_and_may_return(world: World) -> None:
     """Killed at any instant of it, the next engine ends what is left."""
-    engine = await world.engine()
-    await world.ended(world.deploy("1.0.0"), "done")
-    await engine.stop()
+    await released(world)
     assert world.control.retire("shop", "production", actor="ada", reason="moved away") == "1.0.0"
     for round_ in range(3):
         dying = await world.engine()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import httpx
 import psutil
 import pytest
 from engine_world import leftovers, until
@@ -40,6 +41,16 @@ async def served_again(case):
     await until(lambda: case.world.answered_by("1.2.0") > 100, "the new version answers too few")
     await case.world.leave()
     assert case.world.requests_lost() == []
+    await taken_out_of_service(case)
+
+
+async def taken_out_of_service(case):
+    assert case.world.control.retire("shop", "production", actor="ada") == case.runs
+    await until(lambda: not case.world.control.is_retiring("shop", "production"), "it never ended")
+    assert await case.world.site.runtime.observe() == ()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://{case.world.listen}/")
 
 
 def restart(case):

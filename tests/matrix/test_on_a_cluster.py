@@ -82,8 +82,22 @@ async def releases_follow_each_other(world, plane):
         assert world.answered_by("1.2.0") > 0
         assert world.answered_by("1.2.0", after=left) == 0
         assert world.answered_by(runs) > 0
+        await comes_back_and_goes(world, runs)
     finally:
         await world.close()
+
+
+async def comes_back_and_goes(world, version):
+    """A Deployment that somebody deletes is there again; what is taken out of service ends, and nobody brings it back."""
+    (slot,) = {each.slot for each in await world.site.runtime.observe()}
+    await world.site.runtime.stop(slot)
+    await until(lambda: any(row.kind == "target.whole" for row in world.store.events(limit=100_000)), "it stayed away")
+    await only(world, version)
+    world.control.retire("shop", "production", actor="ada")
+    await until(lambda: not world.control.is_retiring("shop", "production"), "it never ended")
+    assert await world.site.runtime.observe() == ()
+    routes = (await world.site.router.observe()).routes
+    assert routes is None or not any(routes.upstreams.values())
 
 
 async def test_releases_follow_each_other(place, require):

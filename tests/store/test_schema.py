@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -64,6 +65,26 @@ def test_many_may_open_an_empty_database_at_once(url: str, open_store: Callable[
         thread.join()
     assert failed == []
     assert [store.head().count for store in opened] == [0] * 5
+
+
+def test_what_was_released_before_there_was_keeping_is_kept_too(
+    url: str, database: Database, open_store: Callable[[str], Store]
+) -> None:
+    """Of two targets of before, one has a rollout under way: only the other one is looked after."""
+    database.write(lambda c: command.upgrade(alembic_config(c), "0004"))
+    fresh = {"active": True, "status": "running", "actor": "ada", "created_at": 1.0, "revision": 1}
+    fresh |= {"state": "{}", "deployment": "{}", "environment": "production"}
+
+    def fill(connection: sa.Connection) -> None:
+        for name, active in (("api", True), ("web", False)):
+            row = {**fresh, "id": f"ro_{name}", "component": name, "active": active}
+            connection.execute(sa.insert(sa.table("rollouts", *map(sa.column, row))), row)
+            target = {"component": name, "environment": "production", "version": "1.0.0", "slot": "blue", "fence": 1}
+            connection.execute(sa.insert(sa.table("targets", *map(sa.column, target))), target)
+
+    database.write(fill)
+    (kept,) = open_store(url).keeping.claim("w", limit=10, lease=30.0)
+    assert (kept.target.component, kept.rollout, kept.retiring, kept.incident) == ("web", "ro_web", False, None)
 
 
 def test_a_newer_schema_is_left_alone(url: str, database: Database, open_store: Callable[[str], Store]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from crossfade.cli.fresh import refresh
+from crossfade.cli.fresh import look_now
 from crossfade.cli.place import Place
 from crossfade.cli.render.plain import share
 from crossfade.cli.screens import Screen, screen_for
@@ -99,7 +99,7 @@ class Attendance:
             self.rollout, self.after = now, 0
         view = self.control.view(self.rollout)
         if self.looks:
-            view = refresh([view], watched=True)[0] or view
+            view = look_now(view)
         rows = self.control.events(after=self.after, rollout=self.rollout)
         if rows:
             self.after = rows[-1].sequence

@@ -23,6 +23,11 @@ def refresh(views: Sequence[View | None], *, watched: bool) -> list[View | None]
     return asyncio.run(_refresh(views, watched=watched))
 
 
+def look_now(view: View) -> View:
+    """The same view, seen anew, whoever keeps it up to date."""
+    return asyncio.run(_look(view))
+
+
 async def _refresh(views: Sequence[View | None], *, watched: bool) -> list[View | None]:
     async def one(view: View | None) -> View | None:
         kept = view is None or (watched and not view.rollout.finished)

@@ -192,8 +192,11 @@ def resumption(rollout: Rollout) -> str:
 
 
 def missing(view: View) -> str:
-    """What is not there of what a rollout that has ended left; empty where all is there and ready, or nobody has looked."""
-    if view.seen is None:
+    """What is not there of what the newest rollout of a target, which has ended, has left there.
+
+    Empty where all is there and ready, while a rollout is under way, and where nobody has looked.
+    """
+    if view.seen is None or not view.rollout.finished:
         return ""
     observed = Observed(view.seen.instances, view.seen.router)
     slot, version, wanted = left_behind(view.rollout)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from crossfade.cli.attend import Attendance, Ending
-from crossfade.cli.fresh import refresh
+from crossfade.cli.fresh import look_now
 from crossfade.cli.place import Place
 from crossfade.cli.render.plain import one_line, span
 from crossfade.cli.standing import missing
@@ -21,7 +21,7 @@ def see_that_it_is_there(place: Place, control: Control, view: View) -> tuple[Ex
     """Stay until everything that the rollout of `view` brought is there; at most as long as instances may take to be ready."""
     r = view.rollout
     name, began = f"{r.plan.component} {r.plan.version}", time.monotonic()
-    seen = _now(view)
+    seen = look_now(view)
     lacked = missing(seen)
     if not lacked:
         place.printer.line(f"✓ {name} has all of the traffic in {r.plan.environment} already: nothing to do")
@@ -42,12 +42,10 @@ def see_that_it_is_there(place: Place, control: Control, view: View) -> tuple[Ex
         place.printer.note("left: a worker brings it back (crossfade worker)")
         return ExitCode.INTERRUPTED, seen
     if lacked := missing(seen):
-        place.printer.line(f"‖ {name} could not be brought back within {took}: {one_line(lacked)}")
+        known = control.incident(r.plan.component, r.plan.environment)
+        why = known.said if known is not None and known.said else lacked
+        place.printer.line(f"‖ {name} could not be brought back within {took}: {one_line(why)}")
         place.printer.line(f"  next   crossfade logs {r.plan.component} {r.plan.environment}; crossfade events")
         return ExitCode.HELD, seen
     place.printer.line(f"✓ {name} has all of the traffic in {r.plan.environment} again, after {took}")
     return ExitCode.DONE, seen
-
-
-def _now(view: View) -> View:
-    return refresh([view], watched=True)[0] or view

@@ -91,13 +91,11 @@ class Keeper:
         try:
             async with asyncio.timeout(_LONGEST):
                 found, error = await self._keep(kept)
-        except TimeoutError:
-            found, error = Repair("nobody knows what is missing", told=True), f"it took more than {_LONGEST:g} s"
-        except CrossfadeError as fault:
-            found, error = Repair("nobody knows what is missing", told=True), str(fault)
+        except (TimeoutError, CrossfadeError) as fault:
+            found, error = Repair("nobody knows what is missing"), str(fault) or f"it took more than {_LONGEST:g} s"
         except Exception as fault:  # noqa: BLE001 - one target's fault must not stop the others
             _log.exception("a look at %s failed in a way that was not foreseen", _name(kept))
-            found, error = Repair("a look failed", told=True), f"{type(fault).__name__}: {fault}"
+            found, error = Repair("a look failed"), f"{type(fault).__name__}: {fault}"
         incident, events = note(kept, found, error)
         if incident is not None:
             self._missed_at = self._clock.now()
@@ -163,7 +161,7 @@ def note(kept: Kept, found: Repair, error: str) -> tuple[Incident | None, tuple[
         lasted = round(max(0.0, kept.at - before.since), 3)
         return None, (Event("target.whole", f"{kept.target.version} is whole again", data={"seconds": lasted}),)
     incident = before or Incident(kept.at)
-    said = f"{found.missing}: {error}" if error else found.missing
+    said = error if found.missing in error else ": ".join(filter(None, (found.missing, error)))
     is_news = said != incident.said if error else found.told and not incident.said
     incident = replace(incident, looks=incident.looks + 1, said=said if is_news else incident.said)
     if not is_news:

@@ -17,6 +17,7 @@ from crossfade.store.record import Entry, record, superseded, wanted
 from crossfade.store.rows import Claim, Turn
 
 _ENDED = "rollout.finished"
+"""In the record of exactly the look that ended a rollout; one that answers commands afterwards is written again."""
 
 
 class Known(NamedTuple):

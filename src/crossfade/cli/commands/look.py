@@ -84,6 +84,7 @@ def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole
                 "environment": environment,
                 "version": target.version,
                 "previous": target.previous,
+                "missing": _lacks(target, view) or None,
                 "rollout": rollout_object(view, now) if view is not None else None,
                 "waiting": waiting_objects(views, (component, environment)),
             }
@@ -109,11 +110,11 @@ def _status(place: Place, views: Views, targets: list[tuple[str, str]], *, whole
     return ExitCode.DONE
 
 
-def _lacks(target: Target, view: View | None) -> bool:
-    """Whether something that is in service is missing."""
+def _lacks(target: Target, view: View | None) -> str:
+    """What is missing of what is in service."""
     from crossfade.cli.standing import missing  # noqa: PLC0415 - heavy
 
-    return view is not None and target.version is not None and view.rollout.finished and bool(missing(view))
+    return missing(view) if view is not None and target.version is not None else ""
 
 
 def _status_of_rollout(place: Place, views: Views, view: View) -> int:
@@ -147,7 +148,7 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
 
     Name a version (`crossfade why api@1.2.0 production`) to learn what would keep it from going out.
     """
-    from crossfade.cli.fresh import refresh  # noqa: PLC0415 - heavy
+    from crossfade.cli.fresh import look_now  # noqa: PLC0415 - heavy
     from crossfade.cli.render.waiting import waiting_lines  # noqa: PLC0415 - heavy
     from crossfade.cli.render.why import why_lines  # noqa: PLC0415 - heavy
 
@@ -166,17 +167,15 @@ def why(ctx: typer.Context, component: ComponentArgument = None, environment: En
             view = views.current(*target)
         blockers = _blockers(place, views, target, view, version)
         watched = views.has_worker()
-        in_service = views.target(*target).version is not None
-        if view is not None and view.rollout.finished and in_service and _is_newest(views, view):
-            (view,) = refresh([view], watched=watched)
+        trusted, lacks = views.target(*target), ""
+        if view is not None and view.rollout.finished and _is_newest(views, view):
+            view = look_now(view)
+            lacks = _lacks(trusted, view)
         if place.printer.as_json:
-            _why_document(place, views, target, blockers, view)
+            _why_document(place, views, target, blockers, view, lacks=lacks)
         else:
-            now = time.time()
-            if view is not None and view.rollout.status == "done" and not in_service:
-                place.printer.line(f"{target[0]} is out of service in {target[1]}")
-                view = None
-            lines = why_lines(target, view, version, blockers, now, watched=watched)
+            now, in_service = time.time(), trusted.version is not None
+            lines = why_lines(target, view, version, blockers, now, watched=watched, in_service=in_service, lacks=lacks)
             if version is not None and (meets := _meets(place, views, target)):
                 lines.append(f"  meets     {meets}")
             for line in [*lines, *waiting_lines(views, target, now)]:
@@ -226,11 +225,13 @@ def _meets(place: Place, views: Views, target: tuple[str, str]) -> str:
     return ""
 
 
-def _why_document(place: Place, views: Views, target: tuple[str, str], blockers: list[str], view: View | None) -> None:
+def _why_document(
+    place: Place, views: Views, target: tuple[str, str], blockers: list[str], view: View | None, *, lacks: str
+) -> None:
     from crossfade.cli.render.objects import rollout_object, waiting_objects  # noqa: PLC0415 - heavy
 
     rollout = rollout_object(view, time.time()) if view is not None else None
-    about = {"component": target[0], "environment": target[1], "blockers": blockers}
+    about = {"component": target[0], "environment": target[1], "blockers": blockers, "missing": lacks or None}
     place.printer.document({**about, "rollout": rollout, "waiting": waiting_objects(views, target)})
 
 

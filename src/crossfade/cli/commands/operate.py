@@ -32,7 +32,8 @@ def worker(
 ) -> int:
     """Run the engine until it is told to end.
 
-    Carries every rollout of this state (or of DATABASE_URL, side by side with other workers). TERM or
+    Carries every rollout of this state (or of DATABASE_URL, side by side with other workers), and where none is under
+    way it keeps what is trusted: after a restart of the machine it brings everything back. TERM or
     Ctrl-C ends it after the tick under way; what it carried stays as it stands for the next one.
     """
     from crossfade.cli.attend import left_over  # noqa: PLC0415 - heavy
@@ -75,12 +76,15 @@ def down(
             if version is not None and not yes:
                 _confirm(place, *target, version)
             version = control.retire(*target, actor=place.actor, reason=reason)
-        view = control.current(*target)
+        view, after = control.current(*target), control.newest()
         if view is None or not _stay_until_down(place, control, view):
             place.printer.note("left: a worker ends what is still there (crossfade worker)")
             return ExitCode.INTERRUPTED
         text = f"{target[0]} is out of service in {target[1]}"
         place.printer.line(f"✓ {text}")
+        for row in control.events(after=after):
+            if row.kind == "target.down" and (row.component, row.environment) == target:
+                place.printer.line(f"  ended  {row.text}")
         place.printer.line(f"  back   crossfade rollback {target[0]} {target[1]}")
         if place.printer.as_json:
             place.printer.document({"verb": "down", "accepted": True, "text": text, "rollout": None})

@@ -160,6 +160,7 @@ class TargetObject(TypedDict):
     environment: str
     version: Annotated[str | None, "the trusted version; null where nothing was released"]
     previous: str | None
+    missing: Annotated[str | None, "what is not there of the trusted version; null where all is, or a rollout has it"]
     rollout: Annotated[RolloutObject | None, "the one under way, else the newest"]
     waiting: Annotated[list[WaitingObject], "releases that wait for it to end, in their order"]
 
@@ -247,6 +248,7 @@ class WhyObject(TypedDict):
     component: str
     environment: str
     blockers: list[str]
+    missing: Annotated[str | None, "what is not there of the trusted version; null where all is, or a rollout has it"]
     rollout: RolloutObject | None
     waiting: Annotated[list[WaitingObject], "releases that wait for it to end, in their order"]
 

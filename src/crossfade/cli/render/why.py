@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from crossfade.cli.render.plain import one_line, plural, share, span
-from crossfade.cli.standing import missing, next_command, seconds_left, step_title, waits_for_person
+from crossfade.cli.standing import next_command, seconds_left, step_title, waits_for_person
 from crossfade.rollouts.keeping import left_behind
 
 if TYPE_CHECKING:
@@ -27,11 +27,15 @@ def why_lines(
     now: float,
     *,
     watched: bool,
+    in_service: bool = True,
+    lacks: str = "",
 ) -> list[str]:
-    """Say it in a few lines."""
+    """Say it in a few lines; `lacks` is what is missing of what is trusted."""
     lines = []
-    if view is not None:
-        lines += _rollout(view, now, watched=watched)
+    if view is not None and view.rollout.status == "done" and not in_service:
+        lines += [f"{target[0]} is out of service in {target[1]}"]
+    elif view is not None:
+        lines += _rollout(view, now, lacks, watched=watched)
     subject = f"{target[0]} {version}" if version is not None else f"a new release of {target[0]}"
     if blockers:
         lines += [*([""] if lines else []), f"{subject} cannot start in {target[1]}:"]
@@ -42,7 +46,7 @@ def why_lines(
     return lines
 
 
-def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
+def _rollout(view: View, now: float, lacks: str, *, watched: bool) -> list[str]:
     r = view.rollout
     name = f"{r.plan.component} {r.plan.version} in {r.plan.environment}"
     facts = [("reason", one_line(r.reason))] if r.reason else []
@@ -62,7 +66,7 @@ def _rollout(view: View, now: float, *, watched: bool) -> list[str]:
     else:
         first = f"{name} is under way, at {share(r.share)}, {step_title(r)}"
         facts += _what_it_waits_for(view, now)
-    if r.finished and (lacks := missing(view)):
+    if lacks:
         first = f"{name} is trusted, but not all of it is there" if r.status == "done" else first
         facts += [("missing", one_line(lacks)), ("brought back by", _brought_back(r, watched=watched))]
     facts += _rules(view)
